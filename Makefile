@@ -22,7 +22,7 @@ unexport CONDA_PREFIX
 export PIP_QUIET := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-processors check format bench docs clean set-up wasm c c-header node node-native node-packages node-types pg pg-install
+.PHONY: help demo test test-processors check format bench docs clean set-up wasm wasm-tools wasm-command c c-header node node-native node-packages node-types pg pg-install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,13 +71,18 @@ docs: .venv/.docs ## the site with guides and reference, in site/; the engine's 
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps --package tiny-dancer
 	rm -rf site/rust && cp -R target/doc site/rust
 
-# simd128 is in every browser since 2023, in Node and in wasmtime; the answers are the same without.
-WASM_TARGET := wasm32-unknown-unknown
-WASM_BUILT := $(or $(CARGO_TARGET_DIR),target)/$(WASM_TARGET)/small/tiny_dancer_wasm.wasm
-wasm: ## the engine as a WebAssembly module, for crates/tiny-dancer-wasm/js (rustup target add wasm32-unknown-unknown)
-	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
-	    cargo build --quiet --locked --profile small --package tiny-dancer-wasm --target $(WASM_TARGET)
-	cmp -s $(WASM_BUILT) $(WASM) || cp $(WASM_BUILT) $(WASM)
+# The whole module, and the one that only routes requests: that with simd128, which is in every browser since 2023, in Node
+# and in wasmtime, and without. All give the same answers. tools/wasm.sh builds one.
+wasm: ## the engine as WebAssembly modules, for crates/tiny-dancer-wasm/js (rustup target add wasm32-unknown-unknown)
+	tools/wasm.sh small +simd128 tiny-dancer.wasm
+	tools/wasm.sh edge +simd128 tiny-dancer-edge.wasm --no-default-features
+	tools/wasm.sh edge -simd128 tiny-dancer-edge-scalar.wasm --no-default-features
+
+wasm-tools: ## what makes the modules smaller and tries them: wasm-opt, tsc, workerd (needs npm)
+	npm ci --silent --no-audit --no-fund --prefix crates/tiny-dancer-wasm/development
+
+wasm-command: ## the command for wasmtime, in target/wasm32-wasip1 (rustup target add wasm32-wasip1)
+	cargo build --quiet --locked --profile small --package tiny-dancer-wasm --target wasm32-wasip1 --example tiny-dancer
 
 # rustc gives a shared library no versions of its symbols, so it makes the archive and the linker the rest. The library
 # stays when it is closed: a thread that has called it frees what is its own when it ends, by code of the library.
@@ -131,19 +136,14 @@ $(PGRX_HOME)/config.toml:
 	@test -n "$(PG_CONFIG)" || { echo "needs the headers of PostgreSQL 15: apt-get install postgresql-server-dev-15"; exit 1; }
 	@mkdir -p $(@D)
 	@printf '[configs]\npg15 = "%s"\n' $(PG_CONFIG) > $@
-# Symbols are left out by the linker. What is built lies in target/node, a folder a package, ready for npm.
-NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/node
-$(PGRX_HOME)/config.toml: Makefile
-	@test -n "$(PG_CONFIG)" || { echo "needs pg_config of PostgreSQL 15: apt-get install postgresql-server-dev-15"; exit 1; }
-	mkdir -p $(@D)
-	printf '[configs]\npg15 = "%s"\n' $(PG_CONFIG) > $@
 
 # Symbols are left out by the linker. What is built lies in target/npm, a folder a package, ready for npm.
 NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/npm
 NODE_BUILT := $(or $(CARGO_TARGET_DIR),target)/release/$(if $(filter Windows_NT,$(OS)),tiny_dancer_node.dll,$(if \
     $(filter Darwin,$(shell uname -s)),libtiny_dancer_node.dylib,libtiny_dancer_node.so))
 NODE_PLATFORM ?= here
-node: wasm node-native ## the packages for npm, in target/npm: the engine as a native module, and in WebAssembly
+node: node-native ## the packages for npm, in target/npm: the engine as a native module, and in WebAssembly
+	tools/wasm.sh small +simd128 $(notdir $(WASM))
 	$(MAKE) --silent node-packages
 
 node-native: ## the native module of the packages for npm, for this platform
@@ -160,7 +160,7 @@ node-types: ## the types of the package for Node, from its source, by TypeScript
 
 clean: ## remove what was built or installed
 	rm -rf .venv target site .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	rm -f $(EXTENSION) $(WASM) demo-report.html
+	rm -f $(EXTENSION) $(dir $(WASM))*.wasm demo-report.html
 	find python tests tools conformance recipes benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 set-up: $(EXTENSION)

@@ -134,14 +134,16 @@ def dollars(value: float | None) -> float | None:
 def decision_vectors(cases: list[Case], encoder: Encoder | None, artifacts: dict[str, bytes]) -> list[Vector]:
     """Requests with options, and the whole answers."""
     found = []
+    loaded = {name: Router(artifacts[name], encoder) for name in dict.fromkeys(case[1] for case in cases)}
     for explain, artifact, request, options, changes in cases:
         vector: Vector = {"explain": explain, "artifact": artifact, **described("request", request)}
         if options != {}:
             vector |= described("options", options)
-        router = Router(artifacts[artifact], encoder)
+        router = loaded[artifact]
         try:
             if changes:
                 vector["changes"] = changes
+                router = Router(artifacts[artifact], encoder)
                 router.change_models(changes)
             vector["expect"] = decided(router, vector)
         except Refusal as refusal:

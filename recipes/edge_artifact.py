@@ -144,7 +144,8 @@ EDGE = Recipe(
     title="the artifact without encoder",
     opening="""Routes between two roles, `weak` and `strong`, as [the default artifact](default.md) does, and needs
 no static encoder (7.8 MB): for browsers, workers at the edge and databases.
-`Router.load("edge", models={"weak": "…", "strong": "…"})`.""",
+`Router.load("edge", models={"weak": "…", "strong": "…"})`. Tokens are counted by words: of Russian, Korean,
+Arabic or Hindi prompts a third of what is billed (ADR 0033), so leave room in costs and windows there.""",
     backends=without_encoder,
     encoder=False,
     remembered=REMEMBERED,

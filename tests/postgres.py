@@ -24,13 +24,15 @@ from tests.missing import missing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import psycopg
+
 _SETTINGS = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "100",
     "shared_buffers": "64MB",
     "autovacuum": "off",
+    "jit": "off",
     "listen_addresses": "",
     "logging_collector": "off",
     "max_wal_size": "1GB",
@@ -169,6 +171,15 @@ def _kept() -> str:
     return url
 
 
+@cache
+def _emptying() -> psycopg.Connection[Any]:
+    import psycopg
+
+    connection = psycopg.connect(_kept(), autocommit=True)
+    atexit.register(connection.close)
+    return connection
+
+
 def emptied() -> str:
     """Where a database with the present tables is and nothing in them; always the same one, as making one takes
     ten times as long."""
@@ -180,6 +191,9 @@ def emptied() -> str:
     deletions = "".join(f"DELETE FROM tiny_dancer.{table};" for table in (*TABLES, "candidate_deletion"))
     state = "epoch = gen_random_uuid()::text, changes = 0, forgotten = 0, dimension = NULL"
     counters = f"UPDATE tiny_dancer.state SET {state}; UPDATE tiny_dancer.table_change SET changes = 0"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(deletions + counters)
+    try:
+        _emptying().execute(deletions + counters)
+    except psycopg.OperationalError:  # a test has restarted the server
+        _emptying.cache_clear()
+        _emptying().execute(deletions + counters)
     return url

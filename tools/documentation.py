@@ -1,4 +1,5 @@
-"""Hooks of MkDocs: README.md becomes the first page, and links to files outside docs/ lead to the repository.
+"""Hooks of MkDocs: README.md becomes the first page, links to files outside docs/ lead to the repository, and the
+demo gets the module and the artifact it runs.
 
 A link to a file that does not exist is a warning, which `make docs` takes for an error.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 import posixpath
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,16 @@ LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 HOME = "docs/index.md"
 """The first page, which is made of README.md."""
+
+_GLUE = ROOT / "crates" / "tiny-dancer-wasm" / "js"
+DEMO = (
+    _GLUE / "index.js",
+    _GLUE / "instance.js",
+    _GLUE / "tiny-dancer-edge.wasm",
+    _GLUE / "tiny-dancer-edge-scalar.wasm",
+    ROOT / "python" / "tiny_dancer" / "data" / "edge.safetensors",
+)
+"""What docs/demo needs beside it."""
 
 log = logging.getLogger("mkdocs.hooks.documentation")
 
@@ -65,3 +77,18 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if page.file.src_uri == posixpath.basename(HOME):
         return markdown
     return linked(markdown, f"docs/{page.file.src_uri}", config.repo_url)
+
+
+def lay_out_demo(folder: Path) -> list[Path]:
+    """Copies what the demo runs beside its page; gives what is not built (``make wasm``)."""
+    lacking = [path for path in DEMO if not path.exists()]
+    for path in DEMO:
+        if path not in lacking:
+            shutil.copyfile(path, folder / path.name)
+    return lacking
+
+
+def on_post_build(config: Any) -> None:
+    """Lays out the demo. Without the modules its page says what is missing; the rest of the site is whole."""
+    for path in lay_out_demo(Path(config.site_dir) / "demo"):
+        log.info("the demo lacks %s: make wasm", path.name)

@@ -4,8 +4,8 @@
 
 DuckDB decides a table of ROWS texts (1,000,000) with two threads, and ``Router.route_batch`` a list of them, in
 turn. What the engine takes for them, without arrays made of its answers, stands beside both. SQLite decides a
-hundredth of them row by row, beside ``Router.route``. Processor time is stated as well: on a busy machine it is the
-fairer of the two.
+hundredth of them row by row, beside ``Router.route``. Processor time is stated as well: on a busy machine it is
+the fairer of the two.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ THREADS, ROUNDS = 2, 3
 
 
 def measured(actions: dict[str, Callable[[int], object]], rounds: int, rows: int, base: str) -> dict[str, Any]:
-    """Of each action its times a row, and its ratios to ``base``, both taken in turn, in another order each round."""
+    """Of each action its times a row, and its ratios to ``base``, taken in turn, in another order each round."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in actions}
     chance = random.Random(0)
     for _ in range(rounds + 1):
@@ -97,9 +97,10 @@ def main() -> None:
         singles[name] = lambda _, asked=database: asked.execute(query).fetchall()
     figures["one by one"] = measured(singles, 5, len(few), "route")
     note = (
-        "Decisions by SQL: microseconds a row, and how many times those of what they stand beside, in wall time and "
-        "in processor time of the whole process; the least of the rounds, and for ratios their median. Target: DuckDB, 1,000,000 rows, 2 threads, at most 1.2 "
-        "times route_batch. engine: the native batch call, without arrays made of what it answers."
+        "Decisions by SQL: microseconds a row, and how many times those of what they stand beside, in wall time "
+        "and in processor time of the whole process; the least of the rounds, and for ratios their median. "
+        "Target: DuckDB, 1,000,000 rows, 2 threads, at most 1.2 times route_batch. "
+        "engine: the native batch call, without arrays made of what it answers."
     )
     write("sql", figures, note, {"duckdb": duckdb.__version__, "pyarrow": pa.__version__})
 

@@ -6,6 +6,7 @@ four bytes a token; all against OpenAI's cl100k_base, which LiteLLM carries.
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import sys
@@ -30,6 +31,22 @@ TABLES = {
     "locomo_memories": "text",
 }
 ROWS = 400
+WRITTEN = {
+    "German": "Bitte erkläre mir, warum die Donau an manchen Stellen im Sommer versickert und wo das Wasser "
+    "wieder zutage tritt.",
+    "Finnish": "Selitä, miksi Tonava katoaa kesällä paikoin maan alle ja missä vesi tulee taas näkyviin.",
+    "Russian": "Объясните, пожалуйста, почему Дунай летом местами уходит под землю и где вода снова появляется.",
+    "Arabic": "يرجى شرح سبب تسرب نهر الدانوب إلى باطن الأرض في بعض الأماكن صيفا وأين تظهر المياه مرة أخرى.",
+    "Hindi": "कृपया समझाइए कि गर्मियों में डेन्यूब नदी कुछ जगहों पर ज़मीन में क्यों समा जाती है और पानी फिर कहाँ निकलता है।",
+    "Korean": "다뉴브강이 여름에 왜 어떤 곳에서 땅속으로 스며드는지, "
+    "그리고 물이 어디에서 다시 나오는지 설명해 주세요.",
+    "Chinese": "请解释一下为什么多瑙河在夏天有些地方会渗入地下，水又在哪里重新出现。",
+    "emoji": "🙂🎉👨‍👩‍👧" * 20,
+    "base64": base64.b64encode(random.Random(0).randbytes(3000)).decode(),
+    "hexadecimal": random.Random(0).randbytes(2000).hex(),
+    "letters without end": "abcdefghij" * 400,
+}
+"""What tables of English do not show: one text each, for what goes wrong altogether."""
 
 
 def texts() -> dict[str, list[str]]:
@@ -46,7 +63,7 @@ def texts() -> dict[str, list[str]]:
         found[f"{name} source"] = [
             each.read_text(encoding="utf-8")[:3000] for each in sources if each.stat().st_size
         ]
-    return found
+    return found | {f"one text: {name}": [text] for name, text in WRITTEN.items()}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 from .alphabetic import is_alphabetic
@@ -19,6 +20,17 @@ PAIR = 24
 FREE = frozenset(" ,;:!?()\"'-")
 
 
+@cache
+def _levels(pieces: tuple[str, ...]) -> dict[str, int]:
+    """Whole words of an encoder's vocabulary with their levels; the same for every speller of the encoder."""
+    whole = [
+        piece
+        for piece in pieces
+        if len(piece) >= 2 and not piece.startswith("##") and all(map(is_alphabetic, piece))
+    ]
+    return {word: min(255, math.floor(8 * math.log((50 + rank) / 0.1) + 0.5)) for rank, word in enumerate(whole)}
+
+
 class Speller:
     """Known words with their levels, −8 ln of the share of texts that have the word.
 
@@ -28,13 +40,7 @@ class Speller:
     def __init__(self, letters: str, words: Mapping[str, int], encoder: Encoder, pairs: Set[int]) -> None:
         """``pairs``: indices of the word n-grams that the head has weights for."""
         self.letters, self.pairs, self.levels = letters, pairs, dict(words)
-        whole = [
-            piece
-            for piece in encoder.pieces
-            if len(piece) >= 2 and not piece.startswith("##") and all(map(is_alphabetic, piece))
-        ]
-        for rank, word in enumerate(whole):
-            level = min(255, math.floor(8 * math.log((50 + rank) / 0.1) + 0.5))
+        for word, level in _levels(encoder.pieces).items():
             self.levels[word] = min(level, self.levels.get(word, level))
 
     def correct(self, characters: str) -> str:

@@ -86,7 +86,12 @@ function main(out, wasm, given, native) {
     writeFileSync(join(folder, 'cjs', file.replace(/\.js$/, '.cjs')), commonJs(source))
   }
   const optionalDependencies = Object.fromEntries(Object.keys(PLATFORMS).map((name) => [`tiny-dancer-${name}`, version]))
-  write(folder, { ...described('npm'), optionalDependencies })
+  // Named as what it may find beside it, so that package managers that keep packages apart let it look.
+  const peers = {
+    peerDependencies: { 'tiny-dancer-encoder': version },
+    peerDependenciesMeta: { 'tiny-dancer-encoder': { optional: true } },
+  }
+  write(folder, { ...described('npm'), ...peers, optionalDependencies })
 
   const encoder = fresh(out, 'tiny-dancer-encoder')
   for (const name of ['index.js', 'index.d.ts', 'README.md']) copyFileSync(join(here, 'encoder', name), join(encoder, name))

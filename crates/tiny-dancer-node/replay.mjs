@@ -57,11 +57,20 @@ function said(error) {
   return JSON.stringify({ code, field, value, remedy })
 }
 
-// One object an encoder: cases go on with what was made before.
+// One object an encoder: cases go on with what was made before. What calls do not change is made once.
 const held = new Map()
+const lasting = new Map()
+
+function made(operation, steps, first, second, own) {
+  const make = () => MAKES[operation](first, second, own.encoder)
+  if (!['router', 'routes', 'tasks'].includes(operation)) return make()
+  const key = JSON.stringify([own.path, operation, ...steps])
+  if (!lasting.has(key)) lasting.set(key, make())
+  return lasting.get(key)
+}
 
 function answered({ encoder, steps }) {
-  if (!held.has(encoder)) held.set(encoder, { encoder: encoder === null ? undefined : new Encoder(readFileSync(encoder)) })
+  if (!held.has(encoder)) held.set(encoder, { path: encoder, encoder: encoder === null ? undefined : new Encoder(readFileSync(encoder)) })
   const own = held.get(encoder)
   const texts = []
   for (const [operation, one, other] of steps) {
@@ -69,7 +78,7 @@ function answered({ encoder, steps }) {
     const second = given(other, '')
     try {
       if (operation in MAKES) {
-        own.object = MAKES[operation](first, second, own.encoder)
+        own.object = made(operation, [one, other], first, second, own)
         texts.push('')
       } else {
         texts.push(ASKS[operation](own.object, first, second))

@@ -298,7 +298,13 @@ _LAZY = {
 """Names that need the `train` extra, or that routing can do without: imported when first used."""
 
 
+_OF_DATABASES = ("duckdb", "postgres", "sqlite")
+"""Modules for databases: ``tiny_dancer.duckdb.register(connection)`` needs no import of its own."""
+
+
 def __getattr__(name: str) -> Any:
+    if name in _OF_DATABASES:
+        return import_module(f"tiny_dancer.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with _needed():

@@ -157,19 +157,13 @@ def _answering(own: duckdb.DuckDBPyConnection) -> _Answering | None:
 
 
 def _create(own: duckdb.DuckDBPyConnection, answering: _Answering) -> None:
-    number = next(_NUMBERS)
     calls = _Calls(answering)
     kept: list[Callable[..., Any]] = []
-    _REGISTERED[number] = (answering, kept)
 
     def create(
         name: str, function: Callable[..., Any], parameters: list[str], returned: str, **given: Any
     ) -> None:
-        try:
-            own.create_function(name, function, parameters, returned, **given)  # type: ignore[arg-type]
-        except (duckdb.CatalogException, duckdb.NotImplementedException) as error:
-            remedy = "drop the function of this name, or register in another database"
-            raise OptionError("connection", f"has a function {name} already", remedy) from error
+        own.create_function(name, function, parameters, returned, **given)  # type: ignore[arg-type]
         kept.append(function)
 
     text, texts = "VARCHAR", "VARCHAR[]"
@@ -194,16 +188,20 @@ def _create(own: duckdb.DuckDBPyConnection, answering: _Answering) -> None:
         ("ruvector_embed", calls.embed, [text], "FLOAT[256]", "default"),
         ("ruvector_classify_request", calls.ruvector_classify_request, [text], text, "default"),
     )
-    try:
-        for name, function, parameters, returned, null in every:
-            create(name, _as_read(function, parameters), parameters, returned, type="arrow", null_handling=null)
-        create("tiny_dancer_checksum", lambda: answering.functions.checksum, [], text, side_effects=True)
-        # Last: where it is there, all are.
-        create("tiny_dancer_registered", lambda: number, [], "BIGINT")
-    except OptionError:
-        for name, *_ in every[: len(kept)]:
-            own.remove_function(name)
-        raise
+    # Asked before any is made: some versions of DuckDB would put ours beside somebody else's.
+    names = ["tiny_dancer_checksum", "tiny_dancer_registered", *(name for name, *_ in every)]
+    asked = "SELECT function_name FROM duckdb_functions() WHERE list_contains(?, function_name)"
+    there = own.execute(asked, [names]).fetchone()
+    if there is not None:
+        remedy = "drop the function of this name, or register in another database"
+        raise OptionError("connection", f"has a function {there[0]} already", remedy)
+    number = next(_NUMBERS)
+    _REGISTERED[number] = (answering, kept)
+    for name, function, parameters, returned, null in every:
+        create(name, _as_read(function, parameters), parameters, returned, type="arrow", null_handling=null)
+    create("tiny_dancer_checksum", lambda: answering.functions.checksum, [], text, side_effects=True)
+    # Last: where it is there, all are.
+    create("tiny_dancer_registered", lambda: number, [], "BIGINT")
 
 
 def _as_read(function: Callable[..., Any], parameters: list[str]) -> Callable[..., Any]:

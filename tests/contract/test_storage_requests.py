@@ -410,7 +410,9 @@ def test_both_backends_remember_the_same(
                 asked: Any = {field: word, "since": since}
                 assert other.request_history(**asked) == memory.request_history(**asked)
         assert close(other.spend(since=since)) == close(memory.spend(since=since))
-        for by in (*DIMENSIONS, ("model", "day"), ()):
+        # On a server each of the twenty is a statement to plan anew, and most of them are alike.
+        listed = DIMENSIONS if database == "sqlite" else ("hour", "tag", "status")
+        for by in (*listed, ("model", "day"), ()):
             ours, theirs = other.request_summary(by=by), memory.request_summary(by=by)
             assert list(map(close, ours)) == list(map(close, theirs))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import psycopg.sql
 import pytest
-from tests.integration.doors import CONFORMANCE, DATA
+from tests.integration.doors import CONFORMANCE, DATA, ROOT
 from tests.integration.pg_cluster import BUILT, built, database, extended, installation
 from tests.postgres import Server
 
@@ -499,7 +499,7 @@ def inventory(connection: Connection) -> set[tuple[Any, ...]]:
     )
     columns = (
         "SELECT 'column', c.relname || '.' || a.attname, format_type(a.atttypid, a.atttypmod)"
-        " || a.attnotnull || a.attgenerated || a.attstorage, c.relacl::text"
+        " || a.attnotnull::text || a.attgenerated::text || a.attstorage::text, c.relacl::text"
         " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
         " WHERE c.relnamespace = 'tiny_dancer'::regnamespace AND a.attnum > 0 AND c.relkind <> 'i'"
     )
@@ -625,3 +625,24 @@ def test_texts_become_vectors(sql: Connection) -> None:
     assert len(found) == 256 and sum(each * each for each in found) == pytest.approx(1, abs=1e-3)
     assert one(sql, "SELECT tiny_dancer.embed(NULL)") is None
     assert refused(sql, "SELECT tiny_dancer.embed('x', 'edge')")[0] == "TD001"
+
+
+def test_the_quicktour_runs_as_it_stands() -> None:
+    text = (ROOT / "crates" / "tiny-dancer-pg" / "README.md").read_text(encoding="utf-8")
+    tour = text.split("## Quicktour")[1].split("\n## ")[0]
+    blocks = [part.split("```")[0] for part in tour.split("```sql\n")[1:]]
+    assert len(blocks) == 2
+    with psycopg.connect(extended().database(), autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE requests (id int, text text); INSERT INTO requests VALUES (1, 'hi'), (2, NULL)"
+        )
+        answers = []
+        for block in blocks:
+            for statement in block.split(";\n"):
+                if statement.strip():
+                    cursor = connection.execute(statement)  # type: ignore[call-overload]
+                    answers.append(cursor.fetchall() if cursor.description else [])
+        assert answers[1][0][0] == tiny_dancer.Router.load("edge").decide("What is the capital of France?").model
+        assert answers[2][0][0] == "b"
+        assert answers[5][0][0] == "writer"
+        assert answers[7][0][:2] == (1, "weak")

@@ -299,6 +299,35 @@ def test_a_connection_lost_at_the_commit_is_said_unless_it_may_be_done_again(sto
     assert storage.spend(since=0)[""].requests == 1
 
 
+def test_a_primary_that_became_a_standby_is_left_for_the_new_one(address: str) -> None:
+    """It keeps its connections and refuses what they write, for ever where nobody lets go of them."""
+    server().sql("ALTER DATABASE kept SET default_transaction_read_only = on")
+    try:
+        with PostgresStorage(address) as opened:
+            with pytest.raises(StorageError, match=r"read-only .*; connect to the primary server"):
+                opened.record_outcome(Outcome("d", "m", 0.5, time=NOW))
+            assert opened.outcome_history() == ()  # on a connection that may only read
+            server().sql("ALTER DATABASE kept RESET default_transaction_read_only")
+            opened.record_outcome(Outcome("d", "m", 0.5, time=NOW))
+            opened.insert_candidate(record("a", 1, 0))
+            assert len(opened.outcome_history()) == 1
+    finally:
+        server().sql("ALTER DATABASE kept RESET default_transaction_read_only")
+
+
+def test_what_takes_too_long_for_the_server_is_said(address: str) -> None:
+    slow = f"{address}&options=-c%20statement_timeout%3D300%20-c%20lock_timeout%3D100"
+    with PostgresStorage(slow) as opened, psycopg.connect(address) as sql:
+        sql.execute("LOCK TABLE tiny_dancer.outcome")
+        with pytest.raises(StorageError, match=r"locked for lock_timeout .*; end the transaction"):
+            opened.record_outcome(Outcome("d", "m", 0.5, time=NOW))
+        sql.rollback()
+        opened.record_outcome(Outcome("d", "m", 0.5, time=NOW))
+        with pytest.raises(StorageError, match=r"cancelled .*; raise statement_timeout"):
+            opened._database.read(lambda connection: connection.execute("SELECT pg_sleep(9)"))
+        assert len(opened.outcome_history()) == 1
+
+
 def test_many_write_the_same_at_once_and_nothing_is_lost(storage: PostgresStorage, address: str) -> None:
     """Requests of agents in any order, outcomes, feedback about one decision, candidates: two objects, eight
     threads."""
@@ -423,13 +452,15 @@ def test_a_user_needs_no_more_than_the_tables(tmp_path: Path) -> None:
     url = server().database("rights")
     PostgresStorage(url).close()
     server().sql(
-        "CREATE ROLE writer LOGIN; CREATE ROLE reader LOGIN; "
+        "CREATE ROLE writer LOGIN; CREATE ROLE reader LOGIN; CREATE ROLE nobody LOGIN CONNECTION LIMIT 0; "
         "GRANT USAGE ON SCHEMA tiny_dancer TO writer, reader; "
         "GRANT SELECT ON ALL TABLES IN SCHEMA tiny_dancer TO reader; "
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tiny_dancer TO writer",
         database="rights",
     )
     try:
+        with pytest.raises(StorageError, match=r"no connection left .*; let the server have more"):
+            PostgresStorage(server().url("rights", user="nobody"))
         with PostgresStorage(server().url("rights", user="writer")) as writer:
             fill(writer)
             writer.backup(tmp_path / "copy.db")
@@ -449,7 +480,7 @@ def test_a_user_needs_no_more_than_the_tables(tmp_path: Path) -> None:
             reader.record_requests([request("r", NOW)])
     finally:
         server().sql("DROP DATABASE rights WITH (FORCE)")
-        server().sql("DROP ROLE writer; DROP ROLE reader")
+        server().sql("DROP ROLE writer; DROP ROLE reader; DROP ROLE nobody")
 
 
 def test_who_writes_by_sql_is_seen(storage: PostgresStorage, address: str) -> None:
@@ -474,7 +505,7 @@ def test_who_writes_by_sql_is_seen(storage: PostgresStorage, address: str) -> No
             ("{1,2,3}", "dimension 3"),
             ("{1,NaN}", "check"),
             ("{1,NULL}", "check"),
-            ("{}", ""),
+            ("{}", "dimension 0"),
         ):
             with pytest.raises(psycopg.errors.CheckViolation, match=says):
                 sql.execute("INSERT INTO tiny_dancer.candidate (id, embedding) VALUES ('w', %s)", (embedding,))

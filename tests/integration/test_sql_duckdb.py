@@ -461,3 +461,26 @@ def test_an_artifact_that_is_no_file(connection: Any, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="No such file"):
         register(connection, tmp_path / "none.safetensors")
     assert one(connection, "tiny_dancer_decide_model('What is 2 + 2?')") == "weak"
+
+
+def test_what_a_statement_leaves_out_is_not_decided(connection: Any) -> None:
+    connection.execute("CREATE TABLE asked AS SELECT CASE WHEN i % 7 = 3 THEN '' ELSE 'text ' || i END AS text "
+                       "FROM range(5_000) rows(i)")  # fmt: skip
+    guarded = "count(CASE WHEN text <> '' THEN tiny_dancer_decide_model(text) END) FROM asked"
+    filled = one(connection, "count(*) FROM asked WHERE text <> ''")
+    assert 0 < one(connection, guarded) == filled < 5_000
+    assert one(connection, "count(TRY(tiny_dancer_decide_model(text))) FROM asked") == filled
+    assert (
+        one(connection, "count(*) FROM asked WHERE text = 'none' AND tiny_dancer_decide_model(text) = 'weak'") == 0
+    )
+    connection.execute("CREATE TABLE kept (text VARCHAR, model VARCHAR GENERATED ALWAYS AS "
+                       "(tiny_dancer_decide_model(text)) VIRTUAL)")  # fmt: skip
+    connection.execute("INSERT INTO kept VALUES ('What is 2 + 2?')")
+    assert connection.execute("SELECT * FROM kept").fetchall() == [("What is 2 + 2?", "weak")]
+
+
+def test_a_prepared_statement_answers_by_what_is_registered_when_it_runs(connection: Any) -> None:
+    connection.execute("PREPARE asked AS SELECT tiny_dancer_decide_model($1)").fetchall()
+    assert connection.execute("EXECUTE asked('What is 2 + 2?')").fetchall() == [("weak",)]
+    register(connection, models={"weak": "small"})
+    assert connection.execute("EXECUTE asked('What is 2 + 2?')").fetchall() == [("small",)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -35,6 +38,21 @@ STATES = {
     "CandidateInvalid": "TD009",
 }
 SHARED_LIBRARY = "plpython3.so"
+LIBRARIES = Path(sysconfig.get_paths()["platlib"])
+NEEDED = ("numpy", "numpy.libs", "msgspec", "yaml")
+
+
+def seen_by_others(folder: Path, names: Iterable[str]) -> str:
+    """A folder that the server's user may read; a copy of what is needed of it where it is not such a one."""
+    if os.geteuid() != 0 or all(each.stat().st_mode & 0o001 for each in (folder, *folder.parents)):
+        return str(folder)
+    copy = Path(tempfile.mkdtemp(prefix="tdpy"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    copy.chmod(0o755)
+    for name in names:
+        if (folder / name).exists():
+            shutil.copytree(folder / name, copy / name)
+    return str(copy)
 
 
 @cache
@@ -47,7 +65,7 @@ def server() -> Server:
     known = Path(libraries.stdout.strip()) if libraries.returncode == 0 else folder.parent / "lib"
     if not (known / SHARED_LIBRARY).exists():
         missing("plpython3u (Debian: postgresql-plpython3-15)")
-    packages = [str(ROOT / "python"), sysconfig.get_paths()["platlib"]]
+    packages = [seen_by_others(ROOT / "python", ("tiny_dancer",)), seen_by_others(LIBRARIES, NEEDED)]
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(packages)
     try:
@@ -315,6 +333,10 @@ def test_an_artifact_is_what_the_table_says_now(url: str) -> None:
             models = json.dumps([{"name": name}, {}])
             checksum = one(one_of, "tiny_dancer.load_artifact('mine', %b, %s::jsonb)", data, models)
             assert one(one_of, asked) == one(other, asked) == name
+        one_of.execute("SET tiny_dancer.artifact = 'mine'")
+        assert one(one_of, "tiny_dancer.decide_model('What is 2 + 2?')") == "tiny"
+        one_of.execute("RESET tiny_dancer.artifact")
+        assert one(one_of, "tiny_dancer.decide_model('What is 2 + 2?')") == "weak"
         with pytest.raises(psycopg.Error), one_of.transaction():
             one_of.execute("SELECT tiny_dancer.load_artifact('mine', %b)", [data])
             assert one(one_of, asked) == "weak"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -273,6 +275,19 @@ def test_registering_again_replaces_what_answers(connection: Any) -> None:
     assert cursor.fetchall() == [("small",), ("small",)]
     register(connection)
     assert one(connection, "tiny_dancer_decide('What is 2 + 2?')") == "weak"
+
+
+def test_the_module_is_there_without_an_import_of_its_own() -> None:
+    program = """
+import sqlite3
+import tiny_dancer
+
+connection = sqlite3.connect(":memory:")
+tiny_dancer.sqlite.register(connection)
+print(connection.execute("SELECT tiny_dancer_decide('What is 2 + 2?')").fetchone())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "('weak',)\n"
 
 
 def test_connections_that_are_none(tmp_path: Path) -> None:

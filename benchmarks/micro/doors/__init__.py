@@ -6,11 +6,14 @@ why it cannot be measured here.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +58,24 @@ class Measured:
     rank_us: float | None = None
     note: str = ""
     extra: dict[str, float] = field(default_factory=dict)
+
+
+DIMENSIONS, ROWS = 384, 100
+SENTENCE = "{}. Explain how a heat pump warms a house in winter, and what it costs to run for {} days a year. "
+
+
+def prepared(data: Path, folder: Path, rounds: int) -> Given:
+    """32 requests of 40 to 420 characters, and 100 candidates of 384 numbers."""
+    texts = [(SENTENCE.format(number, 300 - number) * 4)[: 40 + 12 * number] for number in range(32)]
+    draw = np.random.default_rng(0)
+    query, rows = draw.normal(size=DIMENSIONS), draw.normal(size=(ROWS, DIMENSIONS))
+    requests, candidates, vectors = folder / "requests.json", folder / "candidates.json", folder / "vectors.f32"
+    requests.write_text(json.dumps(texts), encoding="utf-8")
+    known = {"dimensions": DIMENSIONS, "query": query.tolist(), "rows": rows.tolist()}
+    candidates.write_text(json.dumps(known), encoding="utf-8")
+    vectors.write_bytes(np.concatenate([[DIMENSIONS], query, rows.ravel()]).astype(np.float32).tobytes())
+    artifact, encoder = data / "default.safetensors", data / "encoder.safetensors"
+    return Given(artifact, encoder, requests, candidates, vectors, rounds, folder)
 
 
 def without(*tools: str) -> str | None:

@@ -15,8 +15,8 @@ use tiny_dancer::candidates::{
 use tiny_dancer::encoder::Encoder;
 
 /// Passes over the requests in a round.
-const PASSES: usize = 20;
-const RANKINGS: usize = 200;
+const PASSES: usize = 1;
+const RANKINGS: usize = 100;
 const K: usize = 10;
 
 fn best(rounds: usize, calls: usize, mut round: impl FnMut()) -> f64 {

@@ -182,7 +182,7 @@ pub(crate) fn guarded(work: impl FnOnce() -> Outcome<()>) -> td_code {
             let said = panic_text(panic.as_ref());
             let code = noted(td_code::EngineStopped, "engine", said, "report it, with what was asked");
             // What was thrown might panic when it is dropped.
-            std::mem::forget(panic);
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
             code
         }
     }

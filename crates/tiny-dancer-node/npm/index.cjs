@@ -101,7 +101,7 @@ function encoder(checksum) {
   try {
     described = require.resolve('tiny-dancer-encoder/package.json')
   } catch {
-    return undefined // The engine says which encoder is missing.
+    return undefined
   }
   const file = JSON.parse(readFileSync(described, 'utf8')).encoders[checksum]
   if (file === undefined) return undefined
@@ -110,7 +110,8 @@ function encoder(checksum) {
 }
 
 const { engine, backend, backendReason } = load()
-use(engine, { readFile, encoder, artifact: () => readFile(join(__dirname, 'edge.safetensors'), 'artifact') })
+const remedy = 'npm install tiny-dancer-encoder, or give the encoder with this checksum as encoderPath or encoder'
+use(engine, { readFile, encoder, remedy, artifact: () => readFile(join(__dirname, 'edge.safetensors'), 'artifact') })
 
 module.exports = {
   ...api,

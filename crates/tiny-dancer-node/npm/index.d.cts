@@ -194,7 +194,8 @@ export type Json = null | boolean | number | string | readonly unknown[] | {
     readonly [name: string]: unknown;
 };
 /**
- * Bytes of a file. They are read where they lie, and not kept.
+ * Bytes of a file. They are read where they lie; leave them as they are while what was made of them serves: the
+ * WebAssembly module may have to read them again.
  */
 export type Bytes = Uint8Array | ArrayBuffer;
 /**

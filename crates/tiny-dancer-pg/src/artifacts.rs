@@ -388,7 +388,12 @@ fn safetensors(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write;
+    let mut digits = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
 }
 
 /// Metadata of a safetensors file.

@@ -115,7 +115,7 @@ pub unsafe fn bytes_of<'a>(datum: Datum) -> &'a [u8] {
         let value = datum.cast_mut_ptr::<pg_sys::varlena>();
         let given = *value.cast::<u8>();
         // Neither compressed nor elsewhere: as it lies.
-        let plain = given & 0x03 == 0 || (given & 0x01 == 1 && given != 0x01);
+        let plain = given.trailing_zeros() >= 2 || (given & 0x01 == 1 && given != 0x01);
         let value = if plain { value } else { pg_sys::pg_detoast_datum_packed(value) };
         let length = pgrx::varsize_any_exhdr(value);
         std::slice::from_raw_parts(pgrx::vardata_any(value).cast(), length)
@@ -232,7 +232,9 @@ impl Call {
         let Some(datum) = self.datum(place) else { return Ok(Vec::new()) };
         // SAFETY: the argument is an array of texts; what it is unpacked into lives in the call's memory context.
         unsafe {
-            let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+            let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr())
+                .cast::<std::ffi::c_void>()
+                .cast::<pg_sys::ArrayType>();
             let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
             let align = pg_sys::TYPALIGN_INT as c_char;
             pg_sys::deconstruct_array(

@@ -75,15 +75,14 @@ fn rank(call: &Call) -> Result<Option<Datum>> {
     let query = query(call.text(QUERY)?.as_deref(), call.datum(OPTIONS))?;
     let found = artifact(call, ARTIFACT)?;
     let untrained;
-    let scorer = match &found {
-        Some((name, object)) => match &**object {
+    let scorer = if let Some((name, object)) = &found {
+        match &**object {
             Object::Scorer(scorer) => scorer,
             other => return Err(other.is_not("candidates", name)),
-        },
-        None => {
-            untrained = CandidateScorer::default();
-            &untrained
         }
+    } else {
+        untrained = CandidateScorer::default();
+        &untrained
     };
     let mut door = CandidateDoor::new(Precision::Full, None);
     door.add_with(&candidates.json, embeddings.as_ref().map(|matrix| &*matrix.values))?;

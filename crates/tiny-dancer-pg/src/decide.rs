@@ -44,7 +44,7 @@ pub(crate) fn jsonb(datum: Datum) -> Result<String> {
     // SAFETY: the argument is such JSON; the text ends, in the call's memory context.
     unsafe {
         let value = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
-        let root = &raw mut (*value.cast::<pg_sys::Jsonb>()).root;
+        let root = &raw mut (*value.cast::<std::ffi::c_void>().cast::<pg_sys::Jsonb>()).root;
         let text = pg_sys::JsonbToCString(std::ptr::null_mut(), root, pgrx::varsize_4b(value) as i32);
         utf8(CStr::from_ptr(text).to_bytes()).map(std::borrow::Cow::into_owned)
     }

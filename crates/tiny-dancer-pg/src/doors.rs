@@ -92,15 +92,14 @@ fn rank_json(call: &Call) -> Result<Option<Datum>> {
     let (Some(candidates), Some(query)) = (call.text(0)?, call.text(1)?) else { return Ok(None) };
     let found = artifact(call, 2)?;
     let untrained;
-    let scorer = match &found {
-        Some((name, object)) => match &**object {
+    let scorer = if let Some((name, object)) = &found {
+        match &**object {
             Object::Scorer(scorer) => scorer,
             other => return Err(other.is_not("candidates", name)),
-        },
-        None => {
-            untrained = CandidateScorer::default();
-            &untrained
         }
+    } else {
+        untrained = CandidateScorer::default();
+        &untrained
     };
     let mut door = CandidateDoor::new(Precision::Full, encoder(call, 3)?);
     door.add(&candidates)?;

@@ -68,8 +68,8 @@ impl From<Error> for Failure {
 }
 
 /// The number PostgreSQL has for a SQLSTATE: six bits a character.
-fn packed(sqlstate: &[u8; 5]) -> c_int {
-    sqlstate.iter().rev().fold(0, |code, &byte| code << 6 | c_int::from(byte.wrapping_sub(b'0') & 0x3f))
+fn packed(sqlstate: [u8; 5]) -> c_int {
+    sqlstate.iter().rev().fold(0, |code, byte| code << 6 | c_int::from(byte.wrapping_sub(b'0') & 0x3f))
 }
 
 /// A text that every encoding holds and C can end.
@@ -105,7 +105,7 @@ impl From<Failure> for Raised {
         // SAFETY: copies a text that ends into the current memory context.
         let copy = |text: &str| unsafe { pg_sys::pstrdup(plain(text).as_ptr()).cast_const() };
         Self {
-            code: packed(sqlstate),
+            code: packed(*sqlstate),
             message: copy(message),
             detail: copy(&format!("{field}: {value}")),
             hint: copy(&remedy),

@@ -24,6 +24,9 @@ fn row_type(call: &Call) -> pg_sys::TupleDesc {
 }
 
 /// One row as a value.
+///
+/// # Panics
+/// Where the SQL declares another row.
 #[must_use]
 pub fn row<const COLUMNS: usize>(call: &Call, columns: [Option<Datum>; COLUMNS]) -> Datum {
     let kind = row_type(call);
@@ -70,6 +73,9 @@ impl Rows {
     ///
     /// # Errors
     /// As `make`.
+    ///
+    /// # Panics
+    /// Where the SQL declares another row.
     pub fn add<const COLUMNS: usize>(
         &mut self,
         make: impl FnOnce() -> Result<[Option<Datum>; COLUMNS]>,

@@ -13,12 +13,16 @@ static ARTIFACT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::ne
 static ARTIFACT_PATH: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static ENCODER_PATH: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
+/// A setting with its name, what it is, more about it, and who may change it.
+type Described =
+    (&'static CStr, &'static CStr, &'static CStr, &'static GucSetting<Option<CString>>, GucContext);
+
 /// Tells the server of the settings.
 ///
 /// # Safety
 /// Once, while the library is loaded.
 pub unsafe fn define() {
-    let all: [(&CStr, &CStr, &CStr, &'static GucSetting<Option<CString>>, GucContext); 3] = [
+    let all: [Described; 3] = [
         (
             c"tiny_dancer.artifact",
             c"The artifact that decides where a call names none.",

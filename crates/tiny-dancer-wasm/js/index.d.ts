@@ -3,7 +3,7 @@ export class TinyDancerError extends Error {
   readonly code:
     | 'ArtifactInvalid' | 'ArtifactVersion' | 'ArtifactChecksum' | 'ArtifactSelfCheck' | 'EncoderMissing'
     | 'RequestInvalid' | 'OptionInvalid' | 'NoFeasibleModel' | 'CandidateInvalid'
-    | 'NotInitialised' | 'ModuleMissing' | 'EngineStopped'
+    | 'NotInitialised' | 'ModuleMissing' | 'EngineStopped' | 'NotInModule'
   readonly field: string
   readonly value: string
   readonly remedy: string
@@ -20,6 +20,12 @@ interface Encoded {
 export function init(
   source?: URL | string | BufferSource | Response | WebAssembly.Module | Promise<Response | WebAssembly.Module>,
 ): Promise<void>
+
+/**
+ * Where the module is that only routes requests, by artifacts that name no encoder: `await init(edge)`.
+ * What it does not do is a `NotInModule`.
+ */
+export const edge: URL
 
 export interface Decision {
   readonly model: string
@@ -109,12 +115,50 @@ export interface Ranking {
   readonly calibrated: boolean
 }
 
+type Embedding = Float32Array | readonly number[]
+
+/** What a `CandidateRouter` is made with, set one by one. */
+export class RouterConfig {
+  set_confidence_threshold(threshold: number): void
+  set_max_uncertainty(uncertainty: number): void
+  set_artifact(artifact: Bytes): void
+}
+
+export interface RoutingRequest {
+  readonly queryEmbedding?: Embedding
+  readonly candidates: readonly {
+    readonly id: string
+    readonly embedding?: Embedding
+    readonly text?: string
+    readonly metadata?: object
+    readonly createdAt?: number
+    readonly accessCount?: number
+    readonly successRate?: number
+  }[]
+  readonly text?: string
+  readonly k?: number
+  readonly [option: string]: unknown
+}
+
+export interface RoutingResponse {
+  /** Best first. */
+  readonly decisions: readonly {
+    readonly candidateId: string
+    readonly confidence: number
+    readonly useLightweight: boolean
+    readonly uncertainty: number
+  }[]
+  readonly inferenceTimeUs: number
+}
+
 export class CandidateRouter {
   /** `artifact`: a trained scorer. */
-  constructor(given?: Encoded & { artifact?: Bytes })
-  /** A list of candidates, all or none. */
-  add(candidates: readonly object[]): void
-  rank(query: object): Ranking
+  constructor(given?: RouterConfig | (Encoded & { artifact?: Bytes; confidenceThreshold?: number; maxUncertainty?: number }))
+  /** A list of candidates, all or none; embeddings row after row, or in each candidate. */
+  add(candidates: readonly object[], embeddings?: Embedding): void
+  rank(query: object, embedding?: Embedding): Ranking
+  /** Ranks these candidates and no others; the ones added before are forgotten. */
+  route(request: RoutingRequest): RoutingResponse
 }
 
 export class TaskClassifier {

@@ -7,9 +7,28 @@ export { TinyDancerError }
 /** @type {WebAssembly.Module | undefined} */
 let compiled
 
-/** Compiles the module: from where this file is, or from what is given. */
-export async function init(source = new URL('tiny-dancer.wasm', import.meta.url)) {
+/** Whether the host runs modules with simd128: the smallest one that has an instruction of it. */
+const simd = WebAssembly.validate(new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
+]))
+
+/**
+ * Where the module is that only routes requests, by artifacts that name no encoder: half of the whole one, and twice as fast;
+ * with simd128 where the host has it.
+ */
+export const edge = beside(simd ? 'tiny-dancer-edge.wasm' : 'tiny-dancer-edge-scalar.wasm')
+
+/** Where a file beside this one is; nowhere where scripts have no address, as in a Worker. */
+function beside(name) {
+  return URL.canParse(name, import.meta.url) ? new URL(name, import.meta.url) : undefined
+}
+
+/** Compiles the module: the whole one beside this file, or what is given, as `edge`. */
+export async function init(source = simd ? beside('tiny-dancer.wasm') : edge) {
   let given = await source
+  if (given === undefined) {
+    throw new TinyDancerError('ModuleMissing', 'source', 'undefined', 'import the module here, and give it: nothing lies beside a script without address')
+  }
   if (given instanceof WebAssembly.Module) {
     compiled = given
     return
@@ -71,6 +90,31 @@ class Held {
 
   get memory() {
     return this.#instance.memory
+  }
+}
+
+/** Numbers as the module reads them: the bytes of a Float32Array, where they lie. */
+const ofNumbers = (given) => {
+  if (given === undefined) return ''
+  const numbers = given instanceof Float32Array ? given : Float32Array.from(given)
+  return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength)
+}
+
+/** What a `CandidateRouter` is made with, set one by one. */
+export class RouterConfig {
+  thresholds = {}
+  artifact
+
+  set_confidence_threshold(threshold) {
+    this.thresholds.confidence = threshold
+  }
+
+  set_max_uncertainty(uncertainty) {
+    this.thresholds.uncertainty = uncertainty
+  }
+
+  set_artifact(artifact) {
+    this.artifact = artifact
   }
 }
 
@@ -152,18 +196,54 @@ export class AgentRouter {
 /** Queries to candidates, best first. */
 export class CandidateRouter {
   #held
+  #thresholds
 
   constructor(given = {}) {
+    const { confidence, uncertainty } = given instanceof RouterConfig ? given.thresholds : {}
+    this.#thresholds = {
+      confidence_threshold: confidence ?? given.confidenceThreshold,
+      max_uncertainty: uncertainty ?? given.maxUncertainty,
+    }
     const scorer = given.artifact === undefined ? '' : asBytes(given.artifact, 'artifact', 'ArtifactInvalid')
     this.#held = new Held('candidates', scorer, '', given, true)
   }
 
-  add(candidates) {
-    this.#held.call('addCandidates', asJson(candidates, 'candidates', 'CandidateInvalid'))
+  add(candidates, embeddings) {
+    this.#held.call('addCandidates', asJson(candidates, 'candidates', 'CandidateInvalid'), ofNumbers(embeddings))
   }
 
-  rank(query) {
-    return JSON.parse(this.#held.call('rank', asJson(query, 'query', 'CandidateInvalid')))
+  rank(query, embedding) {
+    return JSON.parse(this.#held.call('rank', asJson(query, 'query', 'CandidateInvalid'), ofNumbers(embedding)))
+  }
+
+  /** Ranks these candidates and no others; embeddings go as they are. */
+  route({ queryEmbedding, candidates, ...query }) {
+    const begun = performance.now()
+    if (!Array.isArray(candidates)) {
+      throw new TinyDancerError('CandidateInvalid', 'candidates', typeof candidates, 'give a list')
+    }
+    const width = queryEmbedding?.length ?? 0
+    const rows = new Float32Array(width * candidates.length)
+    const plain = candidates.map(({ embedding, createdAt, accessCount, successRate, ...rest }, row) => {
+      if ((embedding?.length ?? 0) !== width) {
+        const remedy = `give ${width} numbers, as the query has`
+        throw new TinyDancerError('CandidateInvalid', `candidates[${row}].embedding`, `${embedding?.length ?? 0} numbers`, remedy)
+      }
+      if (width > 0) rows.set(embedding, row * width)
+      return { ...rest, created_at: createdAt, access_count: accessCount, success_rate: successRate }
+    })
+    this.#held.call('clearCandidates')
+    this.add(plain, width > 0 ? rows : undefined)
+    const ranking = this.rank({ k: Math.max(1, candidates.length), ...this.#thresholds, ...query }, width > 0 ? Float32Array.from(queryEmbedding) : undefined)
+    return {
+      decisions: ranking.decisions.map((each) => ({
+        candidateId: each.candidate_id,
+        confidence: each.confidence,
+        useLightweight: each.use_lightweight,
+        uncertainty: each.uncertainty,
+      })),
+      inferenceTimeUs: Math.round((performance.now() - begun) * 1000),
+    }
   }
 }
 

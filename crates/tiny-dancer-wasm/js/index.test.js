@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 
-import { AgentRouter, CandidateRouter, init, Router, ToolSelector } from './index.js'
+import { AgentRouter, CandidateRouter, edge, init, Router, RouterConfig, ToolSelector } from './index.js'
 import { Instance } from './instance.js'
 
 const path = process.env.TINY_DANCER_WASM
@@ -95,4 +95,42 @@ test('tools, agents and candidates', () => {
   const candidates = new CandidateRouter()
   candidates.add([{ id: 'one', text: 'the tide at noon' }, { id: 'two', text: 'bread' }])
   assert.equal(candidates.rank({ text: 'when is the tide', k: 1 }).decisions[0].candidate_id, 'one')
+})
+
+test('candidates with their embeddings as numbers', () => {
+  const config = new RouterConfig()
+  config.set_confidence_threshold(0.5)
+  const router = new CandidateRouter(config)
+  const far = { id: 'far', embedding: new Float32Array([0, 1, 0]), metadata: { of: 'x' }, createdAt: 0, accessCount: 1, successRate: 0.5 }
+  // A view into a larger buffer, at an offset that is no multiple of the module's alignment of eight.
+  const near = { id: 'near', embedding: new Float32Array(new Float32Array([9, 1, 0.1, 0]).buffer, 4, 3) }
+  const asked = { queryEmbedding: new Float32Array([1, 0, 0]), candidates: [far, near] }
+  const { decisions, inferenceTimeUs } = router.route(asked)
+  assert.deepEqual(decisions.map((each) => each.candidateId), ['near', 'far'])
+  assert.deepEqual(Object.keys(decisions[0]), ['candidateId', 'confidence', 'useLightweight', 'uncertainty'])
+  assert.ok(inferenceTimeUs >= 0)
+  assert.deepEqual(router.route(asked).decisions, decisions, 'what was ranked before is forgotten')
+  assert.deepEqual(router.route({ candidates: [] }).decisions, [])
+  const slow = new CandidateRouter()
+  slow.add([{ id: 'far', embedding: [0, 1, 0], metadata: { of: 'x' }, created_at: 0, access_count: 1, success_rate: 0.5 }, { id: 'near', embedding: [1, Math.fround(0.1), 0] }])
+  const ranked = slow.rank({ embedding: [1, 0, 0], k: 2, confidence_threshold: 0.5 })
+  assert.deepEqual(ranked.decisions.map((each) => each.confidence), decisions.map((each) => each.confidence))
+  assert.throws(() => router.route({ ...asked, candidates: [{ id: 'short', embedding: [1] }] }), { code: 'CandidateInvalid', field: /candidates\[0\]/ })
+  assert.throws(() => router.route({ queryEmbedding: [1] }), { code: 'CandidateInvalid', field: 'candidates' })
+  assert.throws(() => router.route({ ...asked, candidates: [far, far] }), { code: 'CandidateInvalid' })
+  config.set_confidence_threshold(7)
+  assert.throws(() => new CandidateRouter(config).route(asked), { code: 'OptionInvalid' })
+})
+
+test('the module for the edge decides as the whole one, and names what it lacks', async () => {
+  const small = data('edge.safetensors')
+  const asked = [{ role: 'user', content: 'Prove that there are infinitely many primes.' }]
+  await init(module)
+  const whole = new Router(small).decide(asked)
+  await init(edge)
+  assert.deepEqual(new Router(small).decide(asked), whole)
+  assert.throws(() => new ToolSelector(), { code: 'NotInModule', value: 'tools', remedy: /tiny-dancer\.wasm/ })
+  assert.throws(() => new Router(artifact), { code: 'EncoderMissing' })
+  assert.throws(() => new Router(artifact, { encoder }), { code: 'NotInModule' })
+  await init(module)
 })

@@ -2,14 +2,10 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
-use tiny_dancer::agents::{AgentSet, Choices, state_after_json};
-use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, Precision};
 use tiny_dancer::encoder::Encoder;
-use tiny_dancer::routes::Routing;
-use tiny_dancer::tasks::Tasking;
-use tiny_dancer::tools::{ToolScratch, ToolSet};
 use tiny_dancer::{Error, ErrorKind, Handle, Result};
+
+use crate::others::Other;
 
 /// Input above this many bytes is given back after its call: artifacts come once, requests again and again.
 const KEPT: usize = 1 << 16;
@@ -80,16 +76,26 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// The error of an operation that is not in this build of the module, as JSON.
+    fn absent(self) -> Option<String> {
+        let here = matches!(self, Self::Router | Self::Decide);
+        let name = Self::ALL[self as usize].1;
+        (cfg!(not(feature = "whole")) && !here).then(|| {
+            format!(
+                "{{\"code\":\"NotInModule\",\"field\":\"operation\",\"value\":\"{name}\",\"remedy\":\"load \
+                 tiny-dancer.wasm: this module only routes requests, without an encoder\"}}"
+            )
+        })
+    }
+}
+
 // There is one, where it stays.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum Object {
     Router(Handle),
-    Routes(Routing),
-    Tools(ToolSet, ToolScratch),
-    Agents { set: AgentSet, choices: Choices, half_life: Option<f64> },
-    Candidates(CandidateDoor, CandidateScorer, Precision),
-    Tasks(Tasking),
+    Other(Other),
 }
 
 /// What decides, with its encoder, its input and its last answer.
@@ -101,20 +107,9 @@ pub struct Instance {
     answer: String,
 }
 
-fn text<'a>(bytes: &'a [u8], field: &str) -> Result<&'a str> {
+pub(crate) fn text<'a>(bytes: &'a [u8], field: &str) -> Result<&'a str> {
     std::str::from_utf8(bytes)
         .map_err(|error| Error::new(ErrorKind::RequestInvalid, field, error, "give UTF-8"))
-}
-
-/// Little-endian f32; `None` where there is nothing.
-fn numbers(bytes: &[u8], field: &str) -> Result<Option<Vec<f32>>> {
-    let (chunks, rest) = bytes.as_chunks::<4>();
-    if !rest.is_empty() {
-        let found = format!("{} bytes", bytes.len());
-        return Err(Error::new(ErrorKind::CandidateInvalid, field, found, "give four bytes a number"));
-    }
-    let values = || chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
-    Ok((!bytes.is_empty()).then(values))
 }
 
 impl Instance {
@@ -139,9 +134,14 @@ impl Instance {
     pub fn call(&mut self, operation: Operation, first: usize, second: usize) -> bool {
         let input = std::mem::take(&mut self.input);
         let (first, rest) = input.split_at(first);
-        let answer = self.perform(operation, first, &rest[..second]);
+        let answer = match operation.absent() {
+            Some(error) => Err(error),
+            None => {
+                self.perform(operation, first, &rest[..second]).map_err(|error| error.to_value().to_string())
+            }
+        };
         let done = answer.is_ok();
-        self.answer = answer.unwrap_or_else(|error| error.to_value().to_string());
+        self.answer = answer.unwrap_or_else(|error| error);
         if input.len() <= KEPT {
             self.input = input;
         }
@@ -155,8 +155,8 @@ impl Instance {
             self.object = Some(object?);
             return Ok(String::new());
         }
-        let none = |()| String::new();
         match (operation, &mut self.object) {
+            #[cfg(feature = "whole")]
             (Operation::Encoder, _) => {
                 self.encoder = Some(Arc::new(Encoder::from_bytes(first)?));
                 Ok(String::new())
@@ -164,38 +164,8 @@ impl Instance {
             (Operation::Decide, Some(Object::Router(handle))) => {
                 handle.decide_json(text(first, "request")?, text(second, "options")?)
             }
-            (Operation::Route, Some(Object::Routes(routing))) => {
-                routing.decide_json(text(first, "request")?, text(second, "options")?)
-            }
-            (Operation::AddTools, Some(Object::Tools(set, _))) => {
-                set.add_json(text(first, "tools")?).map(|ids| json!(ids).to_string())
-            }
-            (Operation::Select, Some(Object::Tools(set, scratch))) => {
-                set.select_json(text(first, "query")?, scratch)
-            }
-            (Operation::PutAgents, Some(Object::Agents { set, .. })) => {
-                set.put_json(text(first, "agents")?).map(none)
-            }
-            (Operation::Choose, Some(Object::Agents { set, choices, .. })) => {
-                set.choose_json(text(first, "query")?, choices)
-            }
-            (Operation::Observe, Some(Object::Agents { half_life, .. })) => {
-                state_after_json(text(first, "state")?, text(second, "outcome")?, *half_life)
-            }
-            (Operation::AddCandidates, Some(Object::Candidates(door, ..))) => {
-                let rows = numbers(second, "embeddings")?;
-                door.add_with(text(first, "candidates")?, rows.as_deref()).map(none)
-            }
-            (Operation::Rank, Some(Object::Candidates(door, scorer, _))) => {
-                let embedding = numbers(second, "query.embedding")?;
-                door.rank_with(scorer, text(first, "query")?, embedding.as_deref(), true)
-            }
-            (Operation::ClearCandidates, Some(Object::Candidates(door, _, precision))) => {
-                *door = CandidateDoor::new(*precision, self.encoder.clone());
-                Ok(String::new())
-            }
-            (Operation::Classify, Some(Object::Tasks(tasking))) => {
-                tasking.classify_json(text(first, "request")?)
+            (operation, Some(Object::Other(other))) => {
+                other.perform(operation, first, second, self.encoder.as_ref())
             }
             (operation, _) => panic!("{operation:?} is not for what this instance holds"),
         }
@@ -207,49 +177,9 @@ impl Instance {
         let make = || {
             Ok(Some(match operation {
                 Operation::Router => Object::Router(Handle::new(first, encoder, text(second, "models")?)?),
-                Operation::Routes => Object::Routes(Routing::new(first, encoder)?),
-                Operation::Tools => {
-                    let set = if first.is_empty() {
-                        ToolSet::new(encoder)
-                    } else {
-                        ToolSet::with_learned(encoder, first)?
-                    };
-                    Object::Tools(set, ToolScratch::default())
-                }
-                Operation::Agents => {
-                    let half_life = half_life(text(first, "half_life")?)?;
-                    Object::Agents { set: AgentSet::new(half_life)?, choices: Choices::default(), half_life }
-                }
-                Operation::Candidates => {
-                    let scorer = if first.is_empty() {
-                        CandidateScorer::default()
-                    } else {
-                        CandidateScorer::from_bytes(first)?
-                    };
-                    let precision = precision(second)?;
-                    Object::Candidates(CandidateDoor::new(precision, encoder), scorer, precision)
-                }
-                Operation::Tasks => Object::Tasks(Tasking::new(first, encoder)?),
-                _ => return Ok(None),
+                _ => return Ok(Other::made(operation, first, second, encoder)?.map(Object::Other)),
             }))
         };
         make().transpose()
     }
-}
-
-fn precision(written: &[u8]) -> Result<Precision> {
-    match text(written, "precision")? {
-        "" => Ok(Precision::Full),
-        "quantised" => Ok(Precision::Quantised),
-        other => Err(Error::new(ErrorKind::OptionInvalid, "precision", other, "say quantised, or nothing")),
-    }
-}
-
-fn half_life(json: &str) -> Result<Option<f64>> {
-    if json.is_empty() {
-        return Ok(None);
-    }
-    serde_json::from_str(json).map_err(|error| {
-        Error::new(ErrorKind::OptionInvalid, "half_life", error, "give seconds as a number, or nothing")
-    })
 }

@@ -4,8 +4,10 @@
 //! names. The module exports one instance; `js/` makes objects of it. On other targets this is a plain library, and the
 //! tests hold its answers against the module's.
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 mod exports;
 mod instance;
+#[cfg_attr(not(feature = "whole"), path = "no_others.rs")]
+mod others;
 
 pub use instance::{Instance, Operation};

@@ -5,18 +5,21 @@
 //! header that nothing covers counts for nothing. What a header holds depends on the [`Kind`] of artifact. Loading
 //! reads; it never executes anything.
 
+mod file;
 mod request_router;
 
 use std::collections::{BTreeMap, HashMap};
 
+use safetensors::serialize;
 use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensors, serialize};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sort;
 
+pub(crate) use file::{File, Tensor};
 pub use request_router::{BackendSpec, FeatureSpec, Guarantee, Header, ModelSpec, SelfCheck};
 
 /// Artifacts of another MAJOR are refused. From 1.1 on every artifact has a checksum of its header.
@@ -68,7 +71,7 @@ pub(crate) fn invalid(field: impl Into<String>, value: impl std::fmt::Display, r
 /// Serialises an artifact; `json` is its header, checked.
 pub(crate) fn assemble(json: String, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
     // safetensors orders by dtype, then name; the checksum covers the bytes in the file's own order.
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    sort::stable_by(&mut tensors, |a, b| a.name.cmp(&b.name));
     if let Some(pair) = tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(invalid(&pair[0].name, "given twice", "give every tensor its own name"));
     }
@@ -155,14 +158,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// Checks bounds, version, checksum and, where one is asked for, kind of a tensor file; gives its JSON header with
 /// its tensors.
-pub(crate) fn open<'a>(bytes: &'a [u8], kind: Option<&str>) -> Result<(String, SafeTensors<'a>)> {
+pub(crate) fn open<'a>(bytes: &'a [u8], kind: Option<&str>) -> Result<(String, File<'a>)> {
     let start = data_start(bytes)?;
-    let broken = |error: safetensors::SafeTensorError| {
-        invalid("file", error, "the file is damaged or no artifact; fetch or train it again")
-    };
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+    let file = File::read(bytes)
+        .map_err(|why| invalid("file", why, "the file is damaged or no artifact; fetch or train it again"))?;
     let missing = |field: &str| invalid(field, "absent", "this safetensors file is no Tiny Dancer artifact");
-    let strings = metadata.metadata().as_ref().ok_or_else(|| missing("__metadata__"))?;
+    let strings = file.metadata.metadata().as_ref().ok_or_else(|| missing("__metadata__"))?;
     let json = strings.get("tiny_dancer").ok_or_else(|| missing("__metadata__.tiny_dancer"))?.clone();
     let checksum = strings.get("sha256").ok_or_else(|| missing("__metadata__.sha256"))?;
     let seal = strings.get("header_sha256");
@@ -187,18 +188,18 @@ pub(crate) fn open<'a>(bytes: &'a [u8], kind: Option<&str>) -> Result<(String, S
         }
     }
     let json = if seal.is_some() { json } else { without_certificate(json)? };
-    Ok((json, SafeTensors::deserialize(bytes).map_err(broken)?))
+    Ok((json, file))
 }
 
 /// A header that no checksum covers, without the certificate it claims: whoever edits the file could claim any.
 fn without_certificate(json: String) -> Result<String> {
-    let unreadable = |error| invalid("tiny_dancer", error, "train the artifact again");
-    let mut header: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(&json).map_err(unreadable)?;
+    let mut header: serde_json::Map<String, serde_json::Value> = crate::json::typed(&json)
+        .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     match header.get_mut("guarantee") {
         Some(claimed) if !claimed.is_null() => {
             *claimed = serde_json::Value::Null;
-            serde_json::to_string(&header).map_err(unreadable)
+            serde_json::to_string(&header)
+                .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))
         }
         _ => Ok(json),
     }
@@ -211,7 +212,7 @@ fn check_format(json: &str, kind: Option<&str>) -> Result<bool> {
         format: String,
         kind: String,
     }
-    let prefix: Prefix = serde_json::from_str(json)
+    let prefix: Prefix = crate::json::typed(json)
         .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     let mut parts = prefix.format.split('.');
     if parts.next() != FORMAT.split('.').next() {
@@ -229,7 +230,7 @@ fn check_format(json: &str, kind: Option<&str>) -> Result<bool> {
 }
 
 pub(crate) fn parse_header<K: Kind>(json: &str) -> Result<K> {
-    let header: K = serde_json::from_str(json)
+    let header: K = crate::json::typed(json)
         .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     header.check()?;
     Ok(header)
@@ -238,7 +239,7 @@ pub(crate) fn parse_header<K: Kind>(json: &str) -> Result<K> {
 /// An artifact's tensors, each checked when it is asked for.
 #[derive(Debug)]
 pub struct Tensors<'a> {
-    file: SafeTensors<'a>,
+    file: File<'a>,
 }
 
 impl<'a> Tensors<'a> {
@@ -251,25 +252,25 @@ impl<'a> Tensors<'a> {
         Ok((parse_header(&json)?, Self { file }))
     }
 
-    fn view(&self, name: &str, dtype: Dtype) -> Result<TensorView<'a>> {
+    fn view(&self, name: &str, dtype: Dtype) -> Result<Tensor<'_, 'a>> {
         let view = self
             .file
             .tensor(name)
-            .map_err(|_| invalid(name, "absent", "the artifact lacks this tensor; train again"))?;
-        if view.dtype() != dtype {
+            .ok_or_else(|| invalid(name, "absent", "the artifact lacks this tensor; train again"))?;
+        if view.dtype != dtype {
             return Err(invalid(
                 name,
-                format!("{:?}", view.dtype()),
+                format!("{:?}", view.dtype),
                 &format!("expected {dtype:?}; train again"),
             ));
         }
         Ok(view)
     }
 
-    fn shaped(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<TensorView<'a>> {
+    fn shaped(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<Tensor<'_, 'a>> {
         let view = self.view(name, dtype)?;
-        if view.shape() != shape {
-            let found = format!("shape {:?}", view.shape());
+        if view.shape != shape {
+            let found = format!("shape {:?}", view.shape);
             return Err(invalid(name, found, &format!("expected {shape:?}; train again")));
         }
         Ok(view)
@@ -282,43 +283,43 @@ impl<'a> Tensors<'a> {
 
     /// What the tensor of this name holds, if there is one.
     pub(crate) fn dtype(&self, name: &str) -> Option<Dtype> {
-        self.file.tensor(name).ok().map(|view| view.dtype())
+        self.file.tensor(name).map(|tensor| tensor.dtype)
     }
 
     /// Bytes of exactly this shape.
     pub(crate) fn u8(&self, name: &str, shape: &[usize]) -> Result<Vec<u8>> {
-        Ok(self.shaped(name, Dtype::U8, shape)?.data().to_vec())
+        Ok(self.shaped(name, Dtype::U8, shape)?.data.to_vec())
     }
 
     /// All bytes, whatever their shape.
     pub(crate) fn u8_vector(&self, name: &str) -> Result<Vec<u8>> {
-        Ok(self.view(name, Dtype::U8)?.data().to_vec())
+        Ok(self.view(name, Dtype::U8)?.data.to_vec())
     }
 
     /// int8 values of exactly this shape.
     pub(crate) fn i8(&self, name: &str, shape: &[usize]) -> Result<Vec<i8>> {
         let view = self.shaped(name, Dtype::I8, shape)?;
-        Ok(view.data().iter().map(|&byte| byte.cast_signed()).collect())
+        Ok(view.data.iter().map(|&byte| byte.cast_signed()).collect())
     }
 
     /// Finite f32 values of exactly this shape.
     pub(crate) fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        finite(name, self.shaped(name, Dtype::F32, shape)?.data())
+        finite(name, self.shaped(name, Dtype::F32, shape)?.data)
     }
 
     /// A finite f32 vector of any length.
     pub(crate) fn f32_vector(&self, name: &str) -> Result<Vec<f32>> {
-        finite(name, self.view(name, Dtype::F32)?.data())
+        finite(name, self.view(name, Dtype::F32)?.data)
     }
 
     /// A finite, non-empty f32 matrix with `rows` rows, and its number of columns.
     pub(crate) fn f32_columns(&self, name: &str, rows: usize) -> Result<(Vec<f32>, usize)> {
         let view = self.view(name, Dtype::F32)?;
-        match *view.shape() {
-            [found, columns] if found == rows && columns > 0 => Ok((finite(name, view.data())?, columns)),
+        match *view.shape {
+            [found, columns] if found == rows && columns > 0 => Ok((finite(name, view.data)?, columns)),
             _ => Err(invalid(
                 name,
-                format!("shape {:?}", view.shape()),
+                format!("shape {:?}", view.shape),
                 &format!("expected {rows} rows; train again"),
             )),
         }
@@ -327,19 +328,19 @@ impl<'a> Tensors<'a> {
     /// A u16 vector of any length.
     pub(crate) fn u16_vector(&self, name: &str) -> Result<Vec<u16>> {
         let view = self.view(name, Dtype::U16)?;
-        Ok(view.data().as_chunks::<2>().0.iter().map(|&bytes| u16::from_le_bytes(bytes)).collect())
+        Ok(view.data.as_chunks::<2>().0.iter().map(|&bytes| u16::from_le_bytes(bytes)).collect())
     }
 
     /// An int8 matrix with `columns` columns, and its number of rows.
     pub(crate) fn i8_rows(&self, name: &str, columns: usize) -> Result<(Vec<i8>, usize)> {
         let view = self.view(name, Dtype::I8)?;
-        match *view.shape() {
+        match *view.shape {
             [rows, found] if found == columns => {
-                Ok((view.data().iter().map(|&byte| byte.cast_signed()).collect(), rows))
+                Ok((view.data.iter().map(|&byte| byte.cast_signed()).collect(), rows))
             }
             _ => Err(invalid(
                 name,
-                format!("shape {:?}", view.shape()),
+                format!("shape {:?}", view.shape),
                 &format!("expected {columns} columns; train again"),
             )),
         }

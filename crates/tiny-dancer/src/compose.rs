@@ -1,6 +1,7 @@
 //! Unicode's NFKC form without allocation.
 
-use unicode_normalization::char::{canonical_combining_class, compose, decompose_compatible};
+use crate::sort;
+use crate::unicode::{canonical_combining_class, compose, decompose_compatible};
 
 /// NFKC in buffers that are kept: the library's own iterator allocates where more than four marks follow a letter
 /// or one character falls into more than four.
@@ -43,7 +44,7 @@ impl Composer {
 
     /// Merges the waiting marks, in canonical order, with `starter` where they can; the others are kept.
     fn merge_marks(&mut self, mut starter: Option<char>, emit: &mut impl FnMut(char)) -> Option<char> {
-        self.marks.sort_unstable();
+        sort::unstable(&mut self.marks);
         let mut blocked_from = 0;
         for packed in self.marks.drain(..) {
             let class = packed >> 56;

@@ -21,6 +21,7 @@ pub use labels::{LabelScratch, check_probabilities};
 pub use scores::{MOST_KNOTS, PValues, Relevance, Scores};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sort;
 
 /// An error rate counts as this much larger than the number given: 0.1 is meant as one tenth, which no double is,
 /// and ten times it has to be one.
@@ -56,7 +57,7 @@ pub fn quantile(scores: &mut [f64], alpha: f64) -> f64 {
     }
     let count = scores.len();
     if position >= 1.0 && position <= count as f64 {
-        return *scores.select_nth_unstable_by(position as usize - 1, f64::total_cmp).1;
+        return *sort::select_by(scores, position as usize - 1, f64::total_cmp).1;
     }
     at_position(|_| f64::INFINITY, count, position)
 }

@@ -11,29 +11,27 @@
 //! cold), and up to 256 rows at a time are added in `i16` lanes.
 
 mod characters;
+mod embedding;
 mod pool;
 mod vocabulary;
 mod words;
 
 use std::fmt;
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use unicode_categories::UnicodeCategories;
-use unicode_normalization::char::decompose_canonical;
 
+use crate::artifact::File;
 use crate::error::{Error, ErrorKind, Result};
+use crate::unicode::{decompose_canonical, is_mark_nonspacing};
 use characters::{CLASSES, Class, Fold, is_punctuation, leading_letters, load, lower};
 use pool::{Pool, Sink, Visitor};
 use vocabulary::{Place, Vocabulary};
 use words::{KEY_BYTES, Key, SLOT_PIECES, Scratch, Slot, Words};
 
-pub use pool::{pool, quantise};
+pub use embedding::{DIM, Encoding, pool, quantise};
 pub use words::WordCache;
-
-/// Values per embedding.
-pub const DIM: usize = 256;
 
 const MAX_FILE: usize = 64 << 20;
 const MAX_HEADER: usize = 1 << 20;
@@ -49,25 +47,6 @@ const MAX_WORD_BYTES: usize = MAX_WORD_CHARS * 4;
 const BATCH: usize = 256;
 /// The id of a piece the vocabulary lacks.
 const UNKNOWN: u32 = u32::MAX;
-
-/// What one text amounts to, beside its sums: piece counts and how rare the pieces are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Encoding {
-    /// Pieces, an unknown word counting as one.
-    pub tokens: u32,
-    /// Pieces that were pooled: `tokens` without the unknown ones.
-    pub known: u32,
-    /// Words, without punctuation marks; a CJK character is a word.
-    pub words: u32,
-    /// Words that took two pieces or more.
-    pub split_words: u32,
-    /// Pieces of those words.
-    pub split_pieces: u32,
-    /// Sum of the ids of the known pieces. Ids roughly follow frequency: the higher, the rarer.
-    pub rank_sum: u64,
-    /// Highest id of a known piece; 0 without any.
-    pub rank_max: u32,
-}
 
 /// One embedding, aligned so that it takes four cache lines and no fifth.
 #[derive(Clone)]
@@ -124,9 +103,8 @@ impl Encoder {
         if header > MAX_HEADER as u64 {
             return Err(invalid("encoder.header", header, "give a safetensors file, header up to 1 MiB"));
         }
-        let (header, metadata) = SafeTensors::read_metadata(bytes)
-            .map_err(|error| invalid("encoder.header", error, "give an encoder.safetensors file"))?;
-        let data = &bytes[8 + header..];
+        let File { metadata, data } = File::read(bytes)
+            .map_err(|why| invalid("encoder.header", why, "give an encoder.safetensors file"))?;
 
         let texts = metadata.metadata().as_ref();
         let text = |key: &str| {
@@ -363,7 +341,7 @@ impl Encoder {
                     self.word(words, scratch, sink);
                 }
                 Fold::Complex => decompose_canonical(char, |part| {
-                    let kept = (!part.is_mark_nonspacing()).then(|| part.to_lowercase());
+                    let kept = (!is_mark_nonspacing(part)).then(|| part.to_lowercase());
                     for char in kept.into_iter().flatten() {
                         if is_punctuation(char) {
                             self.word(words, scratch, sink);
@@ -439,7 +417,7 @@ impl Encoder {
 }
 
 fn check_manifest(text: &str) -> Result<()> {
-    let manifest: Manifest = serde_json::from_str(text)
+    let manifest: Manifest = crate::json::typed(text)
         .map_err(|error| invalid("encoder.tiny_dancer", error, "convert the encoder with the recipe"))?;
     let mut numbers = manifest.format.splitn(3, '.').map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(_)), Some(Ok(_))) = (numbers.next(), numbers.next(), numbers.next()) else {

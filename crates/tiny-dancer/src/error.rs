@@ -49,11 +49,15 @@ impl Error {
         value: impl fmt::Display,
         remedy: impl Into<String>,
     ) -> Self {
-        let mut value = value.to_string();
+        Self::shortened(kind, field.into(), value.to_string(), remedy.into())
+    }
+
+    #[cold]
+    fn shortened(kind: ErrorKind, field: String, mut value: String, remedy: String) -> Self {
         if value.chars().count() > 120 {
             value = value.chars().take(117).chain("...".chars()).collect();
         }
-        Self { kind, field: field.into(), value, remedy: remedy.into() }
+        Self { kind, field, value, remedy }
     }
 
     /// As bindings print it: an object of `code`, `field`, `value` and `remedy`.

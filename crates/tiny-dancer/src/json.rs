@@ -2,10 +2,13 @@
 //!
 //! It reads what RFC 8259 allows and nothing else. Of what the RFC leaves open: a lone surrogate escape is refused
 //! (it is no Unicode), a key that is given twice comes twice, and numbers stay text ([`crate::number`] says what
-//! they mean). `serde_json` reads artifacts and options; it allocates for every string that has an escape, and
-//! nearly every message has a line feed.
+//! they mean). [`typed`] reads artifacts, options and queries by it.
+
+mod typed;
 
 use crate::error::{Error, ErrorKind};
+
+pub(crate) use typed::{Unfit, typed};
 
 /// Deepest nesting that is read: far above any schema, and within what the smallest usual stack (128 KiB) holds.
 const DEEPEST: usize = 256;

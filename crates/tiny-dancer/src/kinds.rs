@@ -24,15 +24,16 @@ pub fn write(header: &str, tensors: Vec<TensorData>) -> Result<Vec<u8>> {
 /// As [`crate::artifact::Tensors::open`] and [`write()`].
 pub fn rewrite(bytes: &[u8], header: &str) -> Result<Vec<u8>> {
     let (_, file) = open(bytes, None)?;
-    let copies = file.tensors().into_iter().map(|(name, view)| {
-        let dtype = match view.dtype() {
+    let copies = file.metadata.tensors().into_iter().map(|(name, tensor)| {
+        let dtype = match tensor.dtype {
             Dtype::F32 => "f32",
             Dtype::I8 => "i8",
             Dtype::U8 => "u8",
             Dtype::U16 => "u16",
             other => return Err(invalid(&name, format!("{other:?}"), "artifacts hold f32, i8, u8 and u16")),
         };
-        let (shape, bytes) = (view.shape().to_vec(), view.data().to_vec());
+        let (start, end) = tensor.data_offsets;
+        let (shape, bytes) = (tensor.shape.clone(), file.data[start..end].to_vec());
         Ok(TensorData { name, dtype: dtype.to_owned(), shape, bytes })
     });
     write(header, copies.collect::<Result<_>>()?)
@@ -56,7 +57,7 @@ fn checked_header(json: &str) -> Result<String> {
         serde_json::to_string(&parse_header::<K>(json)?)
             .map_err(|error| invalid("header", error, "must be JSON"))
     }
-    let prefix: Prefix = serde_json::from_str(json)
+    let prefix: Prefix = crate::json::typed(json)
         .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     match prefix.kind.as_str() {
         Header::KIND => again::<Header>(json),

@@ -16,6 +16,10 @@ mod compose;
 pub mod conformal;
 mod cues;
 mod decision;
+#[cfg(feature = "encoder")]
+pub mod encoder;
+#[cfg(not(feature = "encoder"))]
+#[path = "encoder/absent.rs"]
 pub mod encoder;
 mod error;
 pub mod fastgrnn;
@@ -36,10 +40,12 @@ mod router;
 pub mod routes;
 mod select;
 mod shape;
+mod sort;
 pub mod spelling;
 pub mod tasks;
 mod text;
 pub mod tools;
+mod unicode;
 
 pub use decision::{Answer, Decision};
 pub use error::{Error, ErrorKind, Result};

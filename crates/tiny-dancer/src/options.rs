@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::artifact::Header;
 use crate::error::{Error, ErrorKind, Result};
+use crate::json::{Unfit, typed};
 use crate::policy::Scale;
 
 /// Far above any answer's length; with the bound on prices it keeps every cost finite.
@@ -69,7 +70,7 @@ impl Options {
         if !given.starts_with('{') {
             return Err(invalid("options", given, "give an object of options by their names"));
         }
-        serde_json::from_str(given).map_err(|error| at_fault(given, &error))
+        typed(given).map_err(|error| at_fault(given, &error))
     }
 
     /// Whether every value is in its range and every name one of the artifact's.
@@ -128,11 +129,11 @@ impl Options {
 }
 
 /// The error of an object of options that could not be read: of the first option that cannot be read alone.
-fn at_fault(given: &str, error: &serde_json::Error) -> Error {
-    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(given).unwrap_or_default();
+fn at_fault(given: &str, error: &Unfit) -> Error {
+    let fields: serde_json::Map<String, serde_json::Value> = typed(given).unwrap_or_default();
     let alone = |(name, value): (&String, &serde_json::Value)| {
         let alone = serde_json::Map::from_iter([(name.clone(), value.clone())]);
-        let error = Options::deserialize(serde_json::Value::Object(alone)).err()?;
+        let error = typed::<Options>(&serde_json::Value::Object(alone).to_string()).err()?;
         let remedy = match name.as_str() {
             "max_cost"
             | "min_quality"

@@ -149,7 +149,7 @@ impl Router {
             Error::new(ErrorKind::OptionInvalid, "models, prices", value, remedy)
         };
         let changes: Vec<serde_json::Map<String, serde_json::Value>> =
-            serde_json::from_str(changes).map_err(|error| invalid(error.to_string()))?;
+            crate::json::typed(changes).map_err(|error| invalid(error.to_string()))?;
         if changes.len() != self.header.models.len() {
             let found = format!("{} changes for {} models", changes.len(), self.header.models.len());
             return Err(invalid(found));
@@ -161,7 +161,7 @@ impl Router {
             if let Some(fields) = fields.as_object_mut() {
                 fields.extend(change);
             }
-            *model = serde_json::from_value(fields).map_err(|error| invalid(error.to_string()))?;
+            *model = crate::json::typed(&fields.to_string()).map_err(|error| invalid(error.to_string()))?;
             if reprices && let Some((given, missing)) = model.prices.incomplete() {
                 let remedy = format!(
                     "give {missing} as well, 0 where it is free: what is not named would not be counted"

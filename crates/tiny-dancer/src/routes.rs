@@ -28,6 +28,7 @@ use crate::features::{FeatureScratch, Features, featurise_corrected};
 use crate::heads::{Head, HeadScratch, Input, direction};
 use crate::kernels::{exp_nonpositive, exponentials, inverse_norm, visit_above};
 use crate::request::{Request, Spec};
+use crate::sort;
 use crate::spelling::Speller;
 use conditions::Asked;
 use prototypes::Prototypes;
@@ -215,7 +216,7 @@ impl Routes {
             return Err(invalid(field, "none", "give every route at least one utterance"));
         }
         let mut by_name: Vec<u32> = (0..routes as u32).collect();
-        by_name.sort_unstable_by_key(|&route| &header.routes[route as usize].name);
+        sort::unstable_by_key(&mut by_name, |&route| &header.routes[route as usize].name);
         let spec = Spec::of(&header.spec).unwrap_or(Spec::NEWEST);
         let conditional = header.routes.iter().any(|route| route.conditions.is_some());
         let mut routes = Self { header, spec, head, prototypes, speller: None, by_name, conditional };

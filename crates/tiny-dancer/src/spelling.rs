@@ -20,6 +20,7 @@ use crate::artifact::{Tensors, invalid};
 use crate::compose::Composer;
 use crate::encoder::Encoder;
 use crate::error::Result;
+use crate::sort;
 use crate::text::{Token, TokenKind, bounded, hash_characters, normalise_marked, pair_index, tokenise};
 
 /// Shortest word that is corrected, or that another is corrected to, in letters.
@@ -436,7 +437,7 @@ pub fn count<'a>(texts: impl IntoIterator<Item = &'a str>) -> (BTreeMap<u64, u32
                 own.push(word_hash(word.iter().copied()));
             }
         }
-        own.sort_unstable();
+        sort::unstable(&mut own);
         own.dedup();
         for &hash in &own {
             *words.entry(hash).or_default() += 1;

@@ -22,6 +22,7 @@ use crate::features::{CUE_NAMES, CUES, FeatureScratch, Features, featurise};
 use crate::heads::{Head, HeadScratch, Input};
 use crate::kernels::{exp_nonpositive, interpolate};
 use crate::request::{Request, Spec};
+use crate::sort;
 
 pub use answer::Answer;
 pub use handle::Tasking;
@@ -139,8 +140,8 @@ impl Tasks {
                     .push((ngram_of(word, &format!("languages[{code}]"), spec, &mut scratch)?, at as u32));
             }
         }
-        words.sort_unstable_by_key(|&(ngram, heuristic, _)| (ngram, heuristic));
-        stop_words.sort_unstable();
+        sort::unstable_by_key(&mut words, |&(ngram, heuristic, _)| (ngram, heuristic));
+        sort::unstable(&mut stop_words);
         let measured = header.categories.iter().map(|name| header.weak.measured.contains(name)).collect();
         let tasks = Self {
             heads: [head("whole")?, head("beginning")?, head("end")?],

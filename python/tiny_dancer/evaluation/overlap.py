@@ -153,7 +153,8 @@ def training_rows(
     seen = [each["rows_seen"] for each in memories if each.get("rows_seen") is not None]
     if not seen or not len(features):
         return Overlap(rows, share)
-    if "features" in header and not needs_encoder(header):  # it remembers what it saw
+    # A request router without encoder remembers what it saw; in other kinds' headers features are something else.
+    if isinstance(header.get("features"), dict) and not needs_encoder(header):
         features = _core.without_encoder(features)
     bare = kin_features(features, texts)
     said = None if texts is None else texts.said()

@@ -54,6 +54,7 @@ _STATES: tuple[tuple[type[TinyDancerError], str, str], ...] = (
 )
 _BROUGHT = tuple(sorted(path.stem for path in _core.data_path("").glob("*.safetensors")))
 """Artifacts of the package, which are there without being loaded."""
+_ENCODERS = {"encoder": _core.encoder, "sentences": _core.sentence_encoder}
 _KEPT = 16
 """Most artifacts that a backend keeps loaded: those that were used last."""
 
@@ -143,10 +144,12 @@ def _artifact(server: Any, name: str | None, kind: str) -> Any:
     if known is None:
         if len(found):
             query = "SELECT bytes FROM tiny_dancer.artifacts WHERE name = $1"
-            data = _rows(server, query, ("text", name))[0]["bytes"]
+            known = _load(server, _rows(server, query, ("text", name))[0]["bytes"], models)
+        elif name in _ENCODERS:  # which the package has loaded, or loads for everything
+            known = ("encoder", _ENCODERS[name]())
         else:
-            data = _core.data_file(f"{name}.safetensors")
-        known = _LOADED[key] = _load(server, data, models)
+            known = _load(server, _core.data_file(f"{name}.safetensors"), models)
+        _LOADED[key] = known
         while len(_LOADED) > _KEPT:
             _LOADED.popitem(last=False)
     _LOADED.move_to_end(key)
@@ -200,7 +203,7 @@ def _encoder_of(server: Any, checksum: str | None) -> _core.Encoder | None:
     """The encoder of a checksum: one of the package's, or of the table."""
     if checksum is None:
         return None
-    for brought in (_core.encoder, _core.sentence_encoder):
+    for brought in _ENCODERS.values():
         if brought().checksum == checksum:
             return brought()
     query = "SELECT name FROM tiny_dancer.artifacts WHERE kind = 'encoder' AND encoder = $1 ORDER BY name LIMIT 1"
@@ -350,13 +353,11 @@ def _rank(
 
 
 def _named_encoder(server: Any, name: str | None) -> _core.Encoder | None:
-    """The encoder of a name; the package's are loaded once for everything."""
+    """The encoder of a name."""
     if name is None:
         return None
     found: _core.Encoder = _artifact(server, name, "encoder")
-    return next(
-        (own for own in (_core.encoder(), _core.sentence_encoder()) if own.checksum == found.checksum), found
-    )
+    return found
 
 
 def _embed(server: Any, text: str, encoder: str) -> list[float]:

@@ -81,7 +81,7 @@ def build(
     policy: Policy,
     rest: dict[str, Any],
     *,
-    encoder: bool,
+    encoder: bool = True,
     version: str,
     created: str,
 ) -> bytes:

@@ -11,7 +11,8 @@ export { TinyDancerError }
  */
 
 /**
- * Bytes of a file. They are read where they lie, and not kept.
+ * Bytes of a file. They are read where they lie; leave them as they are while what was made of them serves: the
+ * WebAssembly module may have to read them again.
  * @typedef {Uint8Array | ArrayBuffer} Bytes
  */
 
@@ -522,7 +523,10 @@ function encoderFor(config, artifact) {
   if (bytes === undefined && artifact !== undefined) {
     const header = headerOf(artifact)
     const wanted = header.features?.encoder ?? header.encoder?.checksum ?? header.encoder
-    if (typeof wanted === 'string') bytes = platform.encoder(wanted)
+    if (typeof wanted === 'string') {
+      bytes = platform.encoder(wanted)
+      if (bytes === undefined) throw new TinyDancerError('EncoderMissing', 'encoder', wanted, platform.remedy)
+    }
   }
   if (bytes === undefined) return undefined
   let encoder = encoders.get(bytes)

@@ -16,6 +16,7 @@ const platform = {
     )
   },
   encoder: () => undefined,
+  remedy: 'give the bytes of the encoder with this checksum, as encoder',
 }
 
 /**

@@ -47,9 +47,8 @@ export function engineOf(module) {
   }
 
   class Encoder {
+    // Each object that is made with it reads it into its own instance, and says if it is none.
     constructor(bytes) {
-      // Said now if it is none, and not by the first object that is made with it.
-      new Instance(module).call('encoder', bytes)
       this.bytes = bytes
     }
   }

@@ -1,7 +1,9 @@
 // Threads, and many calls: started by tests/integration/test_node.py on both engines.
 
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 
 import { backend, CandidateRouter, Router } from 'tiny-dancer'
@@ -24,6 +26,32 @@ if (!isMainThread) {
       assert.equal(await ended, 0)
     })
     await Promise.all(asked)
+  })
+
+  test('only threads may load it, one after the other', async () => {
+    // In a process whose main thread never does.
+    const script = `
+      const { once } = require('node:events')
+      const { Worker } = require('node:worker_threads')
+      const work = 'const { Router } = require("tiny-dancer");' +
+        'new Router().decideBatch(Array(200).fill("hi")).then((all) => require("worker_threads").parentPort.postMessage(all.length))'
+      async function main() {
+        for (let turn = 0; turn < 4; turn++) {
+          const worker = new Worker(work, { eval: true })
+          const ended = once(worker, 'exit')
+          const [count] = await once(worker, 'message')
+          console.log(count, ...(await ended))
+        }
+      }
+      main()`
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', script])
+    assert.equal(stdout, '200 0\n'.repeat(4))
+  })
+
+  test('a process may end in the middle of a batch', async () => {
+    const script = 'const { Router } = require("tiny-dancer");' +
+      'new Router().decideBatch(Array(20000).fill("What is a heat pump?")); setImmediate(() => process.exit(0))'
+    await promisify(execFile)(process.execPath, ['-e', script])
   })
 
   test('a thread that is stopped in the middle of a batch takes nobody with it', async () => {

@@ -15,6 +15,7 @@
 //! the gap is of the size of one request.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sort;
 
 /// Turns of the coordinate ascent before the first assignment.
 const ROUGH_SWEEPS: usize = 6;
@@ -388,7 +389,7 @@ impl<'a> Solver<'a> {
             let most = if own.is_infinite() { f64::NEG_INFINITY } else { other - own };
             room.push(most);
         }
-        let (above, next, _) = room.select_nth_unstable_by(capacity, |one, two| two.total_cmp(one));
+        let (above, next, _) = sort::select_by(room, capacity, |one, two| two.total_cmp(one));
         let last = above.iter().copied().fold(f64::INFINITY, f64::min);
         let next = *next;
         let price = if next <= 0.0 {
@@ -521,7 +522,7 @@ impl<'a> Solver<'a> {
             .filter(|&(row, agent)| self.allowed(row, agent as usize))
             .map(|(row, agent)| (self.b[at(row, agent)], row as u32))
             .collect();
-        bounds.sort_unstable_by(|one, two| two.0.total_cmp(&one.0).then(one.1.cmp(&two.1)));
+        sort::unstable_by(&mut bounds, |one, two| two.0.total_cmp(&one.0).then(one.1.cmp(&two.1)));
         let mut best = choice.clone();
         let mut least = f64::INFINITY;
         let mut next = 0;
@@ -740,7 +741,7 @@ impl<'a> Solver<'a> {
                     moves.push((value - worth[agent], row as u32, other as u32));
                 }
             }
-            moves.sort_by(|one, two| one.0.total_cmp(&two.0).then(one.1.cmp(&two.1)));
+            sort::stable_by(&mut moves, |one, two| one.0.total_cmp(&two.0).then(one.1.cmp(&two.1)));
             for (_, row, other) in moves {
                 let (from, to) = (choice[row as usize] as usize, other as usize);
                 if loads[from] > self.capacities[from] && loads[to] < self.capacities[to] {
@@ -776,7 +777,7 @@ impl<'a> Solver<'a> {
                     moves.push((price, row as u32, agent as u32));
                 }
             }
-            moves.sort_by(|one, two| one.0.total_cmp(&two.0).then(one.1.cmp(&two.1)));
+            sort::stable_by(&mut moves, |one, two| one.0.total_cmp(&two.0).then(one.1.cmp(&two.1)));
             let before = sum;
             for (_, row, agent) in moves {
                 if sum <= self.limit {
@@ -818,7 +819,7 @@ impl<'a> Solver<'a> {
                     }
                 }
             }
-            moves.sort_by(|one, two| two.0.total_cmp(&one.0).then(one.1.cmp(&two.1)));
+            sort::stable_by(&mut moves, |one, two| two.0.total_cmp(&one.0).then(one.1.cmp(&two.1)));
             let mut any = false;
             let mut done = vec![false; self.rows];
             for (_, row, agent) in moves {

@@ -8,6 +8,7 @@ use super::policy::{Named, Policy};
 use super::set::{AgentSet, Bits, Row, unknown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::price::Tokens;
+use crate::sort;
 
 /// What is asked of a choice.
 #[derive(Clone, Copy, Debug)]
@@ -537,7 +538,7 @@ impl AgentSet {
             .copied()
             .filter(|&row| !left.iter().any(|&other| beats(&all[other], &all[row])))
             .collect();
-        front.sort_by(|&one, &two| {
+        sort::stable_by(&mut front, |&one, &two| {
             known(all[one].cost.mean)
                 .total_cmp(&known(all[two].cost.mean))
                 .then(self.rows[one].name.cmp(&self.rows[two].name))

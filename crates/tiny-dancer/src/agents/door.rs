@@ -15,6 +15,7 @@ use super::choose::{Choice, Choices, Expected, Query};
 use super::policy::{Named, Policy};
 use super::set::AgentSet;
 use crate::error::{Error, ErrorKind, Result};
+use crate::json::{Reader, typed};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -117,25 +118,12 @@ impl AgentSet {
     /// # Errors
     /// `CandidateInvalid`: no such JSON, and as [`AgentSet::put`].
     pub fn put_json(&mut self, json: &str) -> Result<()> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Given {
-            Several(Vec<serde_json::Value>),
-            One(serde_json::Value),
-        }
-        let bad = |error: serde_json::Error| {
+        let several = Reader::new(json).peek().is_ok_and(|kind| kind == crate::json::Kind::Array);
+        let agents = if several { typed(json) } else { typed(json).map(|one| vec![one]) };
+        let agents: Vec<Agent> = agents.map_err(|error| {
             let remedy = "give an agent's fields by their names, or a list of such objects";
             Error::new(ErrorKind::CandidateInvalid, "agents", error, remedy)
-        };
-        let values = match serde_json::from_str(json).map_err(bad)? {
-            Given::Several(values) => values,
-            Given::One(value) => vec![value],
-        };
-        let agents: Vec<Agent> = values
-            .into_iter()
-            .map(serde_json::from_value)
-            .collect::<std::result::Result<_, _>>()
-            .map_err(bad)?;
+        })?;
         agents.iter().try_for_each(Agent::check)?;
         agents.iter().try_for_each(|agent| self.put(agent))
     }
@@ -145,7 +133,7 @@ impl AgentSet {
     /// # Errors
     /// `OptionInvalid` for what is no query, and as [`AgentSet::choose`].
     pub fn choose_json(&self, query: &str, choices: &mut Choices) -> Result<String> {
-        let asked: Asked = serde_json::from_str(query)
+        let asked: Asked = typed(query)
             .map_err(|error| no_json(error, "query", "give an object of the fields of a query"))?;
         let names = |names: &[String]| names.to_vec();
         let (required, excluded, tags) =
@@ -254,15 +242,15 @@ impl Choice {
 /// # Errors
 /// `CandidateInvalid`: no such JSON, and as [`State::after`].
 pub fn state_after_json(state: &str, outcome: &str, half_life: Option<f64>) -> Result<String> {
-    let bad = |field: &str, error: serde_json::Error| {
+    let bad = |field: &str, error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::CandidateInvalid, field, error, "give its fields by their names")
     };
     let state: State = if state.is_empty() {
         State::default()
     } else {
-        serde_json::from_str(state).map_err(|error| bad("state", error))?
+        typed(state).map_err(|error| bad("state", &error))?
     };
-    let outcome: Outcome = serde_json::from_str(outcome).map_err(|error| bad("outcome", error))?;
+    let outcome: Outcome = typed(outcome).map_err(|error| bad("outcome", &error))?;
     let after = state.after(&outcome, half_life)?;
-    serde_json::to_string(&after).map_err(|error| bad("state", error))
+    serde_json::to_string(&after).map_err(|error| bad("state", &error))
 }

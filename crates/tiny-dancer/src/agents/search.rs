@@ -14,6 +14,7 @@ use super::agent::refused;
 use crate::encoder::{DIM, Encoder, WordCache, quantise};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dot_rows_i8, inverse_norm};
+use crate::sort;
 use crate::text::bounded;
 use crate::tools::{Definition, ToolScratch, ToolSet, Turn, cut_name};
 
@@ -143,7 +144,7 @@ impl Cards {
     /// # Errors
     /// `CandidateInvalid`: no such list, and as [`Cards::new`].
     pub fn from_json(encoder: Arc<Encoder>, json: &str) -> Result<Self> {
-        let cards: Vec<Card> = serde_json::from_str(json)
+        let cards: Vec<Card> = crate::json::typed(json)
             .map_err(|error| refused("cards", error, "give a list of objects with a name"))?;
         Self::new(encoder, &cards)
     }
@@ -196,10 +197,10 @@ impl Cards {
             two.score.total_cmp(&one.score).then_with(|| self.name(one.card).cmp(self.name(two.card)))
         };
         if k < found.len() {
-            found.select_nth_unstable_by(k, order);
+            sort::select_by(found, k, order);
             found.truncate(k);
         }
-        found.sort_unstable_by(order);
+        sort::unstable_by(found, order);
         Ok(found)
     }
 }

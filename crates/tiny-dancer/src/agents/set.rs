@@ -6,6 +6,7 @@ use super::agent::{Agent, Kind, State, refused};
 use super::belief::{Tally, USUAL_VARIATION, variation_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::price::Prices;
+use crate::sort;
 
 /// Most agents in one set.
 pub const MOST_AGENTS: usize = 65_536;
@@ -258,7 +259,7 @@ impl AgentSet {
                 seen: state.tasks.get(task).copied().unwrap_or_default(),
             })
             .collect();
-        tasks.sort_unstable_by_key(|each| each.task);
+        sort::unstable_by_key(&mut tasks, |each| each.task);
         tasks.dedup_by_key(|each| each.task);
         row.tasks = tasks;
     }

@@ -4,6 +4,7 @@ use super::candidate::{Candidate, Use};
 use super::properties::Properties;
 use super::terms::{Reader, Terms};
 use super::time::{self, Date};
+use crate::sort;
 
 /// What is known of a candidate, as bits: when it was made, how sure its maker is of it, whether it helped, how often it
 /// was used, whether it is part of a group; and, where a query is compared with it, that its embedding is not finite.
@@ -31,7 +32,7 @@ pub(crate) struct Held {
 impl Held {
     fn of(terms: &mut Terms, tags: &[u32]) -> Self {
         for kind in [&mut terms.words, &mut terms.pairs, &mut terms.grams] {
-            kind.sort_unstable();
+            sort::unstable(kind);
         }
         let words = terms.words.len();
         let pairs = words + terms.pairs.len();
@@ -143,7 +144,7 @@ impl Columns {
             reader.add(value.text, &mut terms);
         }
         let mut tags = terms.words.clone();
-        tags.sort_unstable();
+        sort::unstable(&mut tags);
         tags.dedup();
         // Pairs of words are looked for in what was said, not in its labels.
         terms.pairs.clear();

@@ -13,6 +13,7 @@ use super::terms::{Reader, Terms};
 use super::time::Named;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dispatch, exp_nonpositive};
+use crate::sort;
 
 /// Version of this list: scorers are trained for one.
 pub const SPEC: &str = "1";
@@ -252,7 +253,7 @@ impl CandidateScratch {
         self.names_date = self.has_words && self.named.any();
         let Terms { words, pairs, grams } = &mut self.terms;
         for kind in [words, pairs, grams] {
-            kind.sort_unstable();
+            sort::unstable(kind);
             kind.dedup();
         }
         if query.text.is_some() {

@@ -27,6 +27,7 @@ use super::columns::Columns;
 use super::properties::{Key, Number, Own, each_of};
 use super::set::CandidateSet;
 use crate::error::Result;
+use crate::sort;
 use compile::Compiler;
 pub use expression::Expression;
 
@@ -70,7 +71,7 @@ enum Condition {
 
 impl Condition {
     fn list(mut conditions: Vec<Self>, of: impl FnOnce(Vec<Self>) -> Self) -> Self {
-        conditions.sort_unstable();
+        sort::unstable(&mut conditions);
         conditions.dedup();
         match <[Self; 1]>::try_from(conditions) {
             Ok([one]) => one,

@@ -16,6 +16,7 @@ use super::columns::{Columns, Held};
 use super::links::Links;
 use super::matrix::Matrix;
 use super::postings::{Count, Family};
+use crate::sort;
 
 /// Kinds of inverted lists.
 const KINDS: usize = 5;
@@ -73,7 +74,7 @@ impl Counts {
                 }));
             }
             // Runs that are sorted each.
-            found.sort_by_key(|count| count.term);
+            sort::stable_by_key(&mut found, |count| count.term);
             found.dedup_by(|next, sum| {
                 let same = next.term == sum.term;
                 if same {
@@ -135,7 +136,7 @@ impl Index {
         let rows = columns.ids.len();
         let mut pending: Vec<(u32, Counts)> = self.pending.drain().collect();
         // In the order of rows, so that new ones are put at the ends of lists.
-        pending.sort_unstable_by_key(|(row, _)| *row);
+        sort::unstable_by_key(&mut pending, |(row, _)| *row);
         let Some(most) = pending.last().map(|(row, _)| rows.max(*row as usize + 1)) else { return };
         self.after_questions.resize(rows, 0.0);
         self.context_norms.resize(if matrix.is_some() { rows } else { 0 }, 0.0);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::candidate::Candidate;
 use super::metadata::{Kind, Scalar};
+use crate::sort;
 pub(super) use number::Number;
 use ordered::{ALL, Entry, Ordered};
 use rows::Rows;
@@ -128,7 +129,7 @@ impl Properties {
             }
             places.push(self.place(Key::Own(Own::Namespace), Scalar::from(&*path)));
         }
-        places.sort_unstable();
+        sort::unstable(&mut places);
         places.dedup();
         let before = std::mem::take(&mut self.rows[row]);
         let after: Box<[u32]> = places.into();

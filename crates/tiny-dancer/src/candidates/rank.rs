@@ -10,6 +10,7 @@ use super::scorer::{CandidateScorer, KeptSet, ScorerScratch};
 use super::set::CandidateSet;
 use super::top::{contenders, first_k};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sort;
 
 /// What a caller asks beyond the query.
 #[derive(Clone, Copy, Debug)]
@@ -298,7 +299,7 @@ impl CandidateScorer {
 
 /// The most candidates a prediction set can hold.
 fn most_kept(kept: KeptSet) -> usize {
-    kept.margin.map_or(kept.size.unwrap_or(1) as usize, |margin| margin.exp() as usize)
+    kept.margin.map_or(kept.size.unwrap_or(1) as usize, |margin| libm::expf(margin) as usize)
 }
 
 /// How many candidates belong to the prediction set, which are then the first of `order`. `listed` has the scores of all
@@ -315,14 +316,14 @@ fn kept_size(
     if most == 0 {
         return 0;
     }
-    order.select_nth_unstable_by(most - 1, &better);
+    sort::select_by(order, most - 1, &better);
     let Some(margin) = kept.margin else { return most };
-    order[..most].sort_unstable_by(&better);
+    sort::unstable_by(&mut order[..most], &better);
     let (best, deviation) = (scores[order[0] as usize], deviation(listed));
     let strange = |place: usize| {
         let below = best - scores[order[place] as usize];
         let below = if below > 0.0 { below / deviation } else { 0.0 };
-        below + ((place + 1) as f32).ln()
+        below + libm::logf((place + 1) as f32)
     };
     (1..most).find(|&place| strange(place) > margin).unwrap_or(most)
 }

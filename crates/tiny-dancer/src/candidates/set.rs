@@ -11,6 +11,7 @@ use super::matrix::{MOST_ROWS, Matrix, MatrixScratch, Precision};
 use super::properties::holds;
 use super::terms::Reader;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sort;
 
 /// Sets made so far in this process.
 static SETS: AtomicU64 = AtomicU64::new(0);
@@ -337,7 +338,7 @@ impl CandidateSet {
         let passing = self.passing_bits(filter, now);
         let mut found = matrix.nearest_and_ties(query, k, passing.as_deref(), scratch)?;
         let ids = self.ids();
-        found.sort_unstable_by(|a, b| {
+        sort::unstable_by(&mut found, |a, b| {
             b.1.total_cmp(&a.1).then_with(|| ids[a.0 as usize].cmp(&ids[b.0 as usize]))
         });
         Ok(found)

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::properties::holds;
+use crate::sort;
 
 /// Up to this many, most items are refused by one comparison with the last one kept.
 const FEW: usize = 32;
@@ -15,16 +16,16 @@ pub fn first_k<T>(items: &mut Vec<T>, k: usize, mut compare: impl FnMut(&T, &T) 
         return;
     }
     if k >= items.len() {
-        items.sort_unstable_by(compare);
+        sort::unstable_by(items, compare);
         return;
     }
     if k > FEW {
-        items.select_nth_unstable_by(k - 1, &mut compare);
+        sort::select_by(items, k - 1, &mut compare);
         items.truncate(k);
-        items.sort_unstable_by(compare);
+        sort::unstable_by(items, compare);
         return;
     }
-    items[..k].sort_unstable_by(&mut compare);
+    sort::unstable_by(&mut items[..k], &mut compare);
     for next in k..items.len() {
         if compare(&items[next], &items[k - 1]).is_lt() {
             items.swap(next, k - 1);

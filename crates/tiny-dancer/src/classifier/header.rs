@@ -8,6 +8,7 @@ use crate::artifact::{Kind, LARGEST_NUMBER, MOST_SELF_CHECKS, invalid};
 use crate::conformal::{Calibration, ScoreKind};
 use crate::error::Result;
 use crate::fastgrnn::LARGEST_INPUT;
+use crate::sort;
 
 /// Most labels one artifact may tell apart.
 pub const MOST_LABELS: usize = 4096;
@@ -126,7 +127,7 @@ impl Kind for Header {
             return bad("labels", format!("{} labels", self.labels.len()));
         }
         let mut sorted: Vec<&String> = self.labels.iter().collect();
-        sorted.sort_unstable();
+        sort::unstable(&mut sorted);
         if sorted[0].is_empty() || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
             return bad("labels", "a label is empty or given twice".to_owned());
         }

@@ -2,6 +2,7 @@
 
 use super::option;
 use crate::error::Result;
+use crate::sort;
 
 /// Sums of probabilities may differ from 1 by this much.
 const SUM_TOLERANCE: f64 = 1e-3;
@@ -33,7 +34,9 @@ impl LabelScratch {
         self.order.clear();
         self.order.extend(0..probabilities.len() as u32);
         let probability = |label: u32| probabilities[label as usize];
-        self.order.sort_unstable_by(|&a, &b| probability(b).total_cmp(&probability(a)).then(a.cmp(&b)));
+        sort::unstable_by(&mut self.order, |&a, &b| {
+            probability(b).total_cmp(&probability(a)).then(a.cmp(&b))
+        });
     }
 
     pub(super) fn score_least_ambiguous(&mut self, probabilities: &[f32]) {

@@ -2,6 +2,7 @@
 
 use super::{at_position, option, position};
 use crate::error::Result;
+use crate::sort;
 
 /// Knots kept where nothing else is asked: 4 KB as f32, and a p-value at most .001 too high.
 pub const MOST_KNOTS: usize = 1000;
@@ -52,7 +53,7 @@ impl Scores {
         let room = most_knots as f64;
         let step = if groups.is_none() { (rows / room).ceil() } else { rows / room };
         let mut sorted: Vec<(f32, f64)> = scores.iter().copied().map(rounded_up).zip(weights).collect();
-        sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        sort::unstable_by(&mut sorted, |a, b| a.0.total_cmp(&b.0));
         let (mut knots, mut weight) = (Vec::with_capacity(most_knots), 0.0);
         for (score, own) in sorted {
             weight += own;

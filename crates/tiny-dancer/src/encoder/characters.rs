@@ -1,7 +1,6 @@
 //! What bytes and characters are to BERT's normaliser and splitter.
 
-use unicode_categories::UnicodeCategories;
-use unicode_normalization::char::decompose_canonical;
+use crate::unicode::{self, decompose_canonical, is_mark_nonspacing, is_other};
 
 pub(super) const EACH_BYTE: u64 = 0x0101_0101_0101_0101;
 pub(super) const HIGH_BITS: u64 = EACH_BYTE << 7;
@@ -89,7 +88,7 @@ impl Fold {
                 Class::Other => Self::Drop,
             };
         }
-        if char == '\u{FFFD}' || char.is_other() {
+        if char == '\u{FFFD}' || is_other(char) {
             return Self::Drop;
         }
         if char.is_whitespace() {
@@ -98,7 +97,7 @@ impl Fold {
         if is_ideograph(char) {
             return Self::Ideograph;
         }
-        let mut same = !char.is_mark_nonspacing() && char.to_lowercase().eq([char]);
+        let mut same = !is_mark_nonspacing(char) && char.to_lowercase().eq([char]);
         decompose_canonical(char, |part| same &= part == char);
         match (same, is_punctuation(char)) {
             (true, true) => Self::Mark,
@@ -109,7 +108,7 @@ impl Fold {
 }
 
 pub(super) fn is_punctuation(char: char) -> bool {
-    char.is_ascii_punctuation() || char.is_punctuation()
+    char.is_ascii_punctuation() || unicode::is_punctuation(char)
 }
 
 pub(super) fn is_ideograph(char: char) -> bool {

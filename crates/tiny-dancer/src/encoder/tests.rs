@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization;
 
+use unicode_categories::UnicodeCategories;
+
 use super::characters::{is_ideograph, is_punctuation};
 use super::pool::add_rows;
 use super::*;

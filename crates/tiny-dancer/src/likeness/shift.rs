@@ -4,6 +4,7 @@
 use super::accounts::Accounts;
 use crate::artifact::{Tensors, invalid};
 use crate::error::Result;
+use crate::sort;
 
 /// Bets on each side are the densities max(u, 1/64)^(ε − 1) / z: places tell no more apart, and what ties are broken by
 /// must not win a lottery.
@@ -118,7 +119,7 @@ impl Shift {
 
     /// Places of equal shares of the numbers waiting, which are counted no further.
     fn learn(&mut self) {
-        self.learning.sort_unstable_by(f32::total_cmp);
+        sort::unstable_by(&mut self.learning, f32::total_cmp);
         for knot in 1..=MOST_KNOTS {
             let value = self.learning[knot * LEARNED / (MOST_KNOTS + 1)];
             if self.usual.knots.last().is_none_or(|&last| last < value) {

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::json::typed;
 use crate::likeness::drawn;
 
 /// Parts of a window in which successes are counted together.
@@ -127,11 +128,7 @@ impl BreakerOptions {
                           longest_cooldown, jitter, probes, probe_timeout and seed, each a number";
             Error::new(ErrorKind::OptionInvalid, "breaker", value, remedy)
         };
-        // Fields would be read from a list, too.
-        if !given.starts_with('{') {
-            return Err(refuse(&given));
-        }
-        let options: Self = serde_json::from_str(given).map_err(|error| refuse(&error))?;
+        let options: Self = typed(given).map_err(|error| refuse(&error))?;
         options.check()?;
         Ok(options)
     }

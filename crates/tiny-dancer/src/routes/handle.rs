@@ -69,7 +69,7 @@ impl Routing {
     /// # Errors
     /// As [`Routes::decide`]; `RequestInvalid` and `OptionInvalid` for what is no such JSON.
     pub fn decide_json(&self, request: &str, options: &str) -> Result<String> {
-        let asked: Asked = serde_json::from_str(request).map_err(|error| {
+        let asked: Asked = crate::json::typed(request).map_err(|error| {
             Error::new(ErrorKind::RequestInvalid, "request", error, r#"give {"text": "…"}"#)
         })?;
         let options = Self::options(options)?;
@@ -86,7 +86,7 @@ impl Routing {
         if json.trim().is_empty() {
             return Ok(Options::default());
         }
-        serde_json::from_str(json).map_err(|error| {
+        crate::json::typed(json).map_err(|error| {
             Error::new(ErrorKind::OptionInvalid, "options", error, "give an object of options by their names")
         })
     }

@@ -10,6 +10,7 @@ use crate::conformal::{Calibration, ScoreKind};
 use crate::encoder::DIM;
 use crate::error::Result;
 use crate::request::Spec;
+use crate::sort;
 use crate::spelling::Spelling;
 
 /// Most routes one artifact may tell apart.
@@ -214,7 +215,7 @@ impl Kind for Header {
             ));
         }
         let mut names: Vec<&String> = self.routes.iter().map(|route| &route.name).collect();
-        names.sort_unstable();
+        sort::unstable(&mut names);
         if names[0].is_empty() {
             return Err(invalid("routes[].name", "empty", "give every route a name"));
         }

@@ -56,7 +56,7 @@ impl Tasking {
     /// # Errors
     /// As [`Tasks::classify`]; `RequestInvalid` for what is no such JSON.
     pub fn classify_json(&self, request: &str) -> Result<String> {
-        let asked: Asked = serde_json::from_str(request).map_err(|error| {
+        let asked: Asked = crate::json::typed(request).map_err(|error| {
             Error::new(ErrorKind::RequestInvalid, "request", error, r#"give {"text": "…"}"#)
         })?;
         let read = |answer: &Answer<'_>| answer.to_json();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::{Kind, LARGEST_NUMBER, MOST_SELF_CHECKS, invalid};
 use crate::error::Result;
 use crate::request::Spec;
+use crate::sort;
 
 /// What stands for a category where none is probable enough; none may be called so.
 pub const UNKNOWN: &str = "unknown";
@@ -117,7 +118,7 @@ impl Kind for Header {
     fn check(&self) -> Result<()> {
         let bad = |field: &str, value: String| Err(invalid(field, value, "train the artifact again"));
         let mut names: Vec<&String> = self.categories.iter().collect();
-        names.sort_unstable();
+        sort::unstable(&mut names);
         let unusable = |name: &str| name.is_empty() || name == UNKNOWN;
         if names.is_empty()
             || names.len() > MOST

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::schema::refused;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sort;
 
 /// Turns of the user's that count.
 const TURNS: usize = 3;
@@ -92,7 +93,7 @@ pub fn called_tools(messages: &Value) -> Vec<String> {
     for message in messages.as_array().into_iter().flatten() {
         calls(message, &mut called);
     }
-    called.sort_unstable();
+    sort::unstable(&mut called);
     called.dedup();
     called
 }

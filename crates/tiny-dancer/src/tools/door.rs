@@ -71,7 +71,7 @@ impl ToolSet {
     /// # Errors
     /// `RequestInvalid` for what is no query, and as [`ToolSet::select`].
     pub fn select_json(&self, query: &str, scratch: &mut ToolScratch) -> Result<String> {
-        let asked: Asked = serde_json::from_str(query).map_err(|error| {
+        let asked: Asked = crate::json::typed(query).map_err(|error| {
             refused("query", error, "give an object of text or messages, k, and the other fields of a query")
         })?;
         let conversation = match (asked.text, &asked.messages) {

@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::features::{FeatureScratch, Features, featurise};
 use crate::kernels::{dispatch, dot_rows_i8, exp_nonpositive, inverse_norm};
 use crate::request::{Request, Spec};
+use crate::sort;
 
 /// Largest difference between a self-check's recorded number and the one computed on loading.
 const SELF_CHECK_TOLERANCE: f32 = 1e-3;
@@ -77,7 +78,7 @@ impl Kind for Header {
             return bad("tools", format!("{} tools", self.tools.len()));
         }
         let mut sorted: Vec<&String> = self.tools.iter().collect();
-        sorted.sort_unstable();
+        sort::unstable(&mut sorted);
         if sorted[0].is_empty() || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
             return bad("tools", "an id is empty or given twice".to_owned());
         }

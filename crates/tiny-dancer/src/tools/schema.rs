@@ -160,8 +160,8 @@ fn read_list(
 }
 
 fn parsed(source: &str, field: &str) -> Result<Value> {
-    serde_json::from_str(source)
-        .map_err(|error| refused(field, error, "give valid JSON, nested at most 128 deep"))
+    crate::json::typed(source)
+        .map_err(|error| refused(field, error, "give valid JSON, nested at most 256 deep"))
 }
 
 /// A text member; null is absent.

@@ -14,6 +14,7 @@ use crate::candidates::top::{contenders, first_k};
 use crate::encoder::{DIM, Encoder, WordCache, quantise};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dot_rows_i8, inverse_norm};
+use crate::sort;
 use crate::spelling::{LONGEST_WORD, SHORTEST, Speller, SpellingScratch, level_of, word_hash};
 use crate::text::{TokenKind, bounded};
 
@@ -293,10 +294,10 @@ impl Counts {
     }
 
     fn held(mut self) -> Held {
-        self.written.sort_unstable();
+        sort::unstable(&mut self.written);
         self.written.dedup();
         let of = self.of.map(|mut counts| {
-            counts.sort_unstable_by_key(|count| count.term);
+            sort::unstable_by_key(&mut counts, |count| count.term);
             counts.dedup_by(|next, sum| {
                 let same = next.term == sum.term;
                 if same {
@@ -565,7 +566,7 @@ impl ToolSet {
         for (signal, found) in
             [(WORDS, &mut terms.words), (GRAMS, &mut terms.grams), (PAIRS, &mut terms.pairs)]
         {
-            found.sort_unstable();
+            sort::unstable(found);
             found.dedup();
             if !found.is_empty() {
                 self.lists[signal].sum_rarer(found, if signal == GRAMS { most } else { u32::MAX }, column);
@@ -731,7 +732,7 @@ impl ToolSet {
             scores[of_b].total_cmp(&scores[of_a]).then_with(|| self.tools[of_a].id.cmp(&self.tools[of_b].id))
         };
         first_k(order, most, |&a, &b| kept[b as usize].cmp(&kept[a as usize]).then_with(|| better(a, b)));
-        order.sort_unstable_by(|&a, &b| better(a, b));
+        sort::unstable_by(order, |&a, &b| better(a, b));
         selected.clear();
         for &row in &*order {
             let (row_relevance, kept) = (relevance[row as usize].min(1.0), kept[row as usize]);
@@ -749,7 +750,7 @@ impl ToolSet {
                 found.push((rank, &tool.id, row as u32));
             }
         }
-        found.sort_unstable();
+        sort::unstable(&mut found);
         found.into_iter().map(|(_, _, row)| row).collect()
     }
 }

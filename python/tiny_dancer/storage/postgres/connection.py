@@ -52,6 +52,8 @@ _ENDED = (
     errors.IdleInTransactionSessionTimeout,
     errors.IdleSessionTimeout,
 )
+# A server that was the primary and is a standby now keeps its connections: the next may lead to the new primary.
+_DEMOTED = errors.ReadOnlySqlTransaction
 # What a server, and the way to it, may raise at any call.
 TROUBLE = (psycopg.Error, PoolTimeout, PoolClosed, MemoryError)
 
@@ -65,7 +67,7 @@ _REMEDIES: tuple[tuple[type[psycopg.Error], str, str], ...] = (
         "user or password refused",
         "give the right ones, as in postgresql://user:password@host",
     ),
-    (errors.InvalidAuthorizationSpecification, "user refused", "give one that pg_hba.conf lets in"),
+    (errors.InvalidAuthorizationSpecification, "user refused", "give one that exists and may connect"),
     (errors.InvalidCatalogName, "no such database", "make it: createdb --encoding=UTF8 --template=template0 NAME"),
     (errors.TooManyConnections, "no connection left", "let the server have more, or give a smaller pool_size"),
     (errors.InsufficientPrivilege, "permission denied", _GRANTS),
@@ -193,7 +195,7 @@ class Database:
 
     def _run(self, action: Callable[[psycopg.Connection[Any]], T], begin: str | None, *, again: bool) -> T:
         deadline = time.monotonic() + PATIENCE_S
-        tries = 0
+        tries = connections = 0
         while True:
             connection = self._take()
             ending = begin is None
@@ -213,10 +215,13 @@ class Database:
                 _roll_back(connection)
                 time.sleep(random.random() * 0.001 * 2 ** min(tries, 6))
             except TROUBLE as error:
-                if not (connection.closed or isinstance(error, _ENDED)):
+                demoted = isinstance(error, _DEMOTED)
+                if demoted:
+                    connections += 1
+                if not (connection.closed or isinstance(error, _ENDED) or (demoted and connections <= self._size)):
                     raise self.error(error) from error
                 connection.close()
-                if ending and not again:
+                if ending and not (again or demoted):
                     what = f"the connection was lost while it was written ({_said(error)}): it may be kept, or not"
                     raise StorageError(self.where, what, "look, and write again what is not there") from error
                 if time.monotonic() > deadline:
@@ -265,15 +270,17 @@ class Database:
         self._pool.close()
 
 
+# What is said before there is a connection, the first that fits: not every sign of it has a class.
 _SIGNS: tuple[tuple[str, type[psycopg.Error]], ...] = (
+    ("too many clients", errors.TooManyConnections),
+    ("too many connections", errors.TooManyConnections),
+    ("remaining connection slots", errors.TooManyConnections),
     ("password authentication failed", errors.InvalidPassword),
     ("no password supplied", errors.InvalidPassword),
+    ("permission denied", errors.InvalidAuthorizationSpecification),
     ("no pg_hba.conf entry", errors.InvalidAuthorizationSpecification),
-    ("role ", errors.InvalidAuthorizationSpecification),
-    ("database ", errors.InvalidCatalogName),
-    ("too many clients", errors.TooManyConnections),
-    ("remaining connection slots", errors.TooManyConnections),
-    ("too many connections", errors.TooManyConnections),
+    ("FATAL: role ", errors.InvalidAuthorizationSpecification),
+    ("FATAL: database ", errors.InvalidCatalogName),
 )
 
 

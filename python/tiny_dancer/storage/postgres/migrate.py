@@ -48,8 +48,8 @@ def missing_scripts(connection: psycopg.Connection[Any], where: str) -> tuple[Mi
         "to_regclass('tiny_dancer.migration') IS NOT NULL, "
         "(SELECT extension.extname || ' ' || extension.extversion FROM pg_extension AS extension "
         "JOIN pg_depend AS member ON member.refobjid = extension.oid "
-        "AND member.refclassid = 'pg_extension'::regclass AND member.deptype = 'e' AND member.classid = 'pg_class'::regclass "
-        "WHERE member.objid = to_regclass('tiny_dancer.migration'))"
+        "AND member.refclassid = 'pg_extension'::regclass AND member.deptype = 'e' "
+        "AND member.classid = 'pg_class'::regclass WHERE member.objid = to_regclass('tiny_dancer.migration'))"
     ).fetchone()
     assert row is not None
     version, encoding, ours, extension = row

@@ -7,6 +7,7 @@ use crate::candidates::metadata::{DEEPEST_METADATA, Metadata, Scalar, Value};
 use crate::candidates::moment::{seconds_of_number, seconds_of_text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{Fault, Kind, Reader};
+use crate::sort;
 
 /// Longest JSON that is read, in bytes.
 pub const MOST_BYTES: usize = 1 << 28;
@@ -350,7 +351,7 @@ fn properties(
         names.push(name);
         Ok::<_, Stop>(())
     })?;
-    names.sort_unstable();
+    sort::unstable(&mut names);
     match (1..names.len()).find(|&at| names[at] == names[at - 1]) {
         Some(twice) => {
             let field = format!("{field}.{}", &names[twice][before.len()..]);

@@ -8,6 +8,7 @@ use crate::candidates::moment::{seconds_of_number, seconds_of_text};
 use crate::candidates::properties::{Number, Own, path_text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::number::of_double;
+use crate::sort;
 
 /// Deepest nesting of `$and`, `$or`, `$nor` and `$not`.
 const DEEPEST: usize = 32;
@@ -178,7 +179,7 @@ impl Compiler {
             };
             texts.push(text.into());
         }
-        texts.sort_unstable();
+        sort::unstable(&mut texts);
         texts.dedup();
         Ok(match subject {
             Subject::Number(own) => {
@@ -233,7 +234,7 @@ impl Compiler {
 
 fn twice(members: &[(String, Expression)], field: &str) -> Result<()> {
     let mut names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
-    names.sort_unstable();
+    sort::unstable(&mut names);
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => {
             Err(refused(&format!("{field}.{}", pair[0]), "there twice", "give it once; $and takes both"))

@@ -4,6 +4,7 @@ use super::{Cosines, Matrix, MatrixScratch, bounded, quantise};
 use crate::candidates::top::{contenders, first_k};
 use crate::error::Result;
 use crate::kernels::dot_i8;
+use crate::sort;
 
 /// Rows asked for beyond k, to see whether the k-th ties with others.
 const MORE: usize = 4;
@@ -101,7 +102,7 @@ impl Matrix {
             certain.push(cosines[row] - self.error(row, found));
         }
         if let Some(last) = k.checked_sub(1).filter(|&last| last < certain.len()) {
-            let (_, &mut floor, _) = certain.select_nth_unstable_by(last, |a, b| b.total_cmp(a));
+            let (_, &mut floor, _) = sort::select_by(&mut certain, last, |a, b| b.total_cmp(a));
             order.retain(|&row| cosines[row as usize] + self.error(row as usize, found) >= floor);
         }
     }

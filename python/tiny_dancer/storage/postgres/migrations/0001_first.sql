@@ -41,8 +41,8 @@ CREATE TABLE tiny_dancer.candidate (
     expires_at double precision,            -- NULL: never
     updated_at double precision NOT NULL DEFAULT extract(epoch FROM clock_timestamp()),
     embedding real[] CHECK (
-        array_ndims(embedding) = 1 AND array_position(embedding, NULL) IS NULL AND 'NaN' <> ALL (embedding)
-        AND 'Infinity' <> ALL (embedding) AND '-Infinity' <> ALL (embedding)
+        cardinality(embedding) > 0 AND array_ndims(embedding) = 1 AND array_position(embedding, NULL) IS NULL
+        AND 'NaN' <> ALL (embedding) AND 'Infinity' <> ALL (embedding) AND '-Infinity' <> ALL (embedding)
     ),
     -- Set by triggers, whoever writes.
     content_change bigint NOT NULL DEFAULT 0,   -- the last change to what it says
