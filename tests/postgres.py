@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +155,8 @@ class Server:
 @cache
 def server() -> Server:
     """The server of this process; skips the test where PostgreSQL is not installed."""
+    if find_spec("psycopg") is None or find_spec("psycopg_pool") is None:
+        missing("psycopg (pip: psycopg[binary] psycopg-pool)")
     bin = programs()
     if bin is None:
         missing("PostgreSQL's postgres and initdb (Debian: postgresql)")
@@ -164,9 +167,10 @@ def server() -> Server:
 
 @cache
 def _kept() -> str:
+    url = server().database("kept")
+
     from tiny_dancer.postgres import PostgresStorage
 
-    url = server().database("kept")
     PostgresStorage(url).close()
     return url
 
@@ -183,11 +187,12 @@ def _emptying() -> psycopg.Connection[Any]:
 def emptied() -> str:
     """Where a database with the present tables is and nothing in them; always the same one, as making one takes
     ten times as long."""
+    url = _kept()
+
     import psycopg
 
     from tiny_dancer.storage.postgres.verify import TABLES
 
-    url = _kept()
     deletions = "".join(f"DELETE FROM tiny_dancer.{table};" for table in (*TABLES, "candidate_deletion"))
     state = "epoch = gen_random_uuid()::text, changes = 0, forgotten = 0, dimension = NULL"
     counters = f"UPDATE tiny_dancer.state SET {state}; UPDATE tiny_dancer.table_change SET changes = 0"

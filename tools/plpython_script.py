@@ -19,6 +19,8 @@ SCRIPT = ROOT / "python" / "tiny_dancer" / "sql" / "plpython.sql"
 TABLES = ROOT / "python" / "tiny_dancer" / "storage" / "postgres" / "migrations"
 PARTS = ROOT / "crates" / "tiny-dancer-pg" / "sql"
 ORDER = ("models", "doors", "candidates", "agents", "budgets", "history", "ruvector")
+OF_EXTENSIONS = ("first", "rights")
+"""Parts that concern extensions alone."""
 
 HEAD = """\
 -- Tiny Dancer in PostgreSQL, where the extension may not be installed: the same functions, in plpython3u over the
@@ -102,13 +104,14 @@ def script(known: frozenset[str], pure: frozenset[str], parts: Path = PARTS) -> 
         pure: those that ask the server nothing: others, and what stands over them, are not for parallel queries.
         parts: the folder of the extension's.
     """
+    unplaced = {path.stem for path in parts.glob("*.sql")} ^ {*ORDER, *OF_EXTENSIONS}
+    if unplaced:
+        raise ValueError(f"say in ORDER where these parts stand: {', '.join(sorted(unplaced))}")
     written = [HEAD]
     absent: set[str] = set()
     asking: set[str] = set()
     files = [*sorted(TABLES.glob("*.sql")), *(parts / f"{name}.sql" for name in ORDER)]
     for path in files:
-        if not path.exists():
-            continue
         for statement in statements(path.read_text(encoding="utf-8")):
             bare = without_comments(statement)
             if "pg_extension_config_dump" in bare or "@extowner@" in bare:

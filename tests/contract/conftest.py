@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.postgres import emptied
 
-from tiny_dancer.postgres import PostgresStorage
-from tiny_dancer.storage import MemoryStorage, SqliteStorage, Storage
+from tiny_dancer.storage import MemoryStorage, SqliteStorage, Storage, open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ OPENERS: dict[str, Callable[[Path], Storage]] = {
     "memory": lambda folder: MemoryStorage(),
     "sqlite": lambda folder: SqliteStorage(folder / "agent.db"),
     "sqlite without mirror": lambda folder: SqliteStorage(folder / "agent.db", mirror=False),
-    "postgres": lambda folder: PostgresStorage(emptied()),
+    "postgres": lambda folder: open_storage(emptied()),
 }
 
 

@@ -17,8 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.postgres import emptied
 
 from tiny_dancer.errors import CandidateError, OptionError, StorageError
-from tiny_dancer.postgres import PostgresStorage
-from tiny_dancer.storage import CandidateRecord, Feedback, Filter, MemoryStorage, SqliteStorage
+from tiny_dancer.storage import CandidateRecord, Feedback, Filter, MemoryStorage, SqliteStorage, open_storage
 from tiny_dancer.storage.metadata import metadata_text
 
 if TYPE_CHECKING:
@@ -250,7 +249,7 @@ class PostgresMachine(StorageMachine):
     def opened(self, *, mirror: bool = True) -> Storage:
         if not hasattr(self, "address"):
             self.address = emptied()
-        return PostgresStorage(self.address, mirror=mirror)
+        return open_storage(self.address, mirror=mirror)
 
     @rule(error=st.sampled_from([ZeroDivisionError(), MemoryError(), KeyboardInterrupt()]))
     def fail(self, error: BaseException) -> None:
@@ -258,8 +257,7 @@ class PostgresMachine(StorageMachine):
             connection.execute("DELETE FROM tiny_dancer.candidate")
             raise error
 
-        postgres = self.writers[1]
-        assert isinstance(postgres, PostgresStorage)
+        postgres: Any = self.writers[1]
         with pytest.raises(StorageError if isinstance(error, MemoryError) else type(error)):
             postgres._database.write(action)
 

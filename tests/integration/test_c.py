@@ -404,7 +404,7 @@ def assert_refused(lines: list[str]) -> None:
     answer, refused = lines
     decision = json.loads(answer)
     assert (decision["model"], decision["removed"]) == ("weak", {"strong": "exclude"})
-    assert refused.startswith("OptionInvalid pin: nobody; ")
+    assert refused.startswith("OptionInvalid pin: 'nobody'; ")
 
 
 def test_the_guides_program_in_c(beside_artifacts: Path) -> None:

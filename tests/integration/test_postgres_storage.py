@@ -18,7 +18,7 @@ from tests.contract.requests import api_key, request
 from tests.postgres import emptied, server
 from tests.postgres_pooler import Pooler
 
-from tiny_dancer import CandidateRouter
+from tiny_dancer import CandidateRouter, CandidateRouterConfig
 from tiny_dancer.budgets import Budgets
 from tiny_dancer.errors import BudgetExceededError, QueueError, StorageError
 from tiny_dancer.postgres import PostgresStorage
@@ -608,6 +608,9 @@ def test_passwords_are_in_no_message() -> None:
 
 
 def test_an_address_or_a_path_opens_its_own_storage(address: str, tmp_path: Path) -> None:
+    with CandidateRouter(CandidateRouterConfig(database_path=address)) as router:
+        router.storage.insert_candidate(CandidateRecord("a", text="tea"))
+        assert list(router.route("tea").ids) == ["a"]
     with open_storage(address) as opened:
         assert isinstance(opened, PostgresStorage)
     with open_storage(tmp_path / "a.db") as other:

@@ -134,3 +134,24 @@ test('the module for the edge decides as the whole one, and names what it lacks'
   assert.throws(() => new Router(artifact, { encoder }), { code: 'NotInModule' })
   await init(module)
 })
+
+test('nesting of any depth is answered or refused, and stops nothing', () => {
+  const nested = (depth) => '{"a":'.repeat(depth) + '1' + '}'.repeat(depth)
+  const asked = (value) => [
+    ['router', 'decide', value], ['router', 'decide', '"hello"', `{"allowed":${value}}`],
+    ['tools', 'addTools', `[{"name":"x","parameters":${value}}]`], ['agents', 'putAgents', `{"name":"a","metadata":${value}}`],
+    ['candidates', 'addCandidates', `[{"id":"a","metadata":${value}}]`], ['candidates', 'rank', `{"where":${value}}`],
+  ]
+  for (const depth of [250, 257, 100_000]) {
+    for (const [made, operation, ...given] of asked(nested(depth))) {
+      const instance = new Instance(module)
+      instance.call(made, made === 'router' ? data('edge.safetensors') : '')
+      try {
+        instance.call(operation, ...given)
+      } catch (error) {
+        assert.notEqual(error.code, 'EngineStopped', `${depth} ${operation}: ${error.message}`)
+      }
+      assert.equal(instance.stopped, false)
+    }
+  }
+})

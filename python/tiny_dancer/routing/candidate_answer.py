@@ -31,7 +31,8 @@ class CandidateRouterConfig:
         circuit_breaker: stop asking a scorer that keeps failing, for a while.
         circuit_breaker_threshold: failures within 60 seconds that open the breaker.
         quantised: keep embeddings of sets made here as int8.
-        database_path: a SQLite database that remembers routing history and feedback (extra ``sqlite``).
+        database_path: a SQLite database that remembers routing history and feedback (extra ``sqlite``), or the
+            address of one in PostgreSQL, ``postgresql://user@host/name`` (extra ``postgres``).
         keep_query_text: let the database keep queries, not only their hashes.
     """
 

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
     from tiny_dancer.registry import Source
     from tiny_dancer.resilience import BreakerStatus
-    from tiny_dancer.storage import SqliteStorage
     from tiny_dancer.storage.candidates import Filtering
+    from tiny_dancer.storage.opening import Database
 
 _MOST_K = 100_000
 _SIMILAR = 0.95
@@ -170,13 +170,13 @@ class CandidateRouter:
         self._answered = [0] * len(Level)
         self._bugs = Bugs()
         self._lock = Lock()
-        self._opened: SqliteStorage | None = None
+        self._opened: Database | None = None
         if self.config.database_path is not None:
             if storage is not None:
                 raise OptionError("storage", "given twice", "give either storage or database_path")
-            from tiny_dancer.storage import SqliteStorage
+            from tiny_dancer.storage import open_storage
 
-            storage = self._opened = SqliteStorage(self.config.database_path)
+            storage = self._opened = open_storage(self.config.database_path)
         self.storage = storage
         self._recording: Recording[tuple[CandidateDecisions, str | None, float]] | None = None
         if storage is not None:

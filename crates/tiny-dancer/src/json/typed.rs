@@ -14,8 +14,9 @@ use serde::de::{
 
 use super::{Fault, Kind, Reader, Text};
 
-/// Why text is not what was asked for; boxed, as it is part of every result.
+/// Why text is not what was asked for; one pointer, as it is part of every result.
 #[derive(Debug)]
+#[allow(clippy::box_collection)]
 pub(crate) struct Unfit(Box<String>);
 
 impl fmt::Display for Unfit {
@@ -63,7 +64,7 @@ impl Number {
     }
 }
 
-fn meaning<'a>(text: Text<'a>) -> Cow<'a, str> {
+fn meaning(text: Text<'_>) -> Cow<'_, str> {
     if !text.escaped {
         return Cow::Borrowed(text.raw);
     }
@@ -80,8 +81,8 @@ impl<'a> Reader<'a> {
             None => self.end().err()?.why,
         };
         let before = &self.text.as_bytes()[..self.at];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
+        let line = before.split(|byte| *byte == b'\n').count();
+        let column = before.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len);
         Some(Unfit::custom(format_args!("{why} at line {line} column {column}")))
     }
 
