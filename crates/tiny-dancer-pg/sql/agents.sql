@@ -345,7 +345,6 @@ CREATE TABLE tiny_dancer.semantic_route (
     priority integer NOT NULL DEFAULT 0,
     updated_at timestamptz NOT NULL DEFAULT statement_timestamp()
 );
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.semantic_route', '');
 
 CREATE FUNCTION tiny_dancer.direction(embedding real[], field text) RETURNS void
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'direction_wrapper';

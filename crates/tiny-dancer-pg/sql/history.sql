@@ -271,26 +271,3 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION tiny_dancer.optimize_budget(double precision, double precision, double precision, interval) IS
     'how a month''s budget is best given to agents, for requests like those of late: the highest mean quality it pays for';
-
--- A dump keeps what others have put into the tables of the storage, and where their numbers continue. Counters begin anew.
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.candidate', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.candidate_deletion', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.candidate_history', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.routing', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.outcome', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.feedback', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.api_key', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.request', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.spend', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.request_sums', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.queue', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.agent', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.budget', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.budget_spending', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.candidate_number_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.candidate_history_number_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.routing_number_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.outcome_number_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.feedback_number_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.request_number_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.queue_number_seq', '');
