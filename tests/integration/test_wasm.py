@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.integration.doors import DATA, ENCODER, ROOT, compared, count, needs, replayed, run, written
+from tests.integration.doors import DATA, ENCODER, ROOT, compared, count, make, needs, replayed, run, written
 from tests.integration.wasm_host import Engine, EngineError
 from tests.missing import missing
 
@@ -38,7 +38,7 @@ def needs_wasmtime() -> None:
 def module() -> Path:
     """The whole module, built, and those for the edge beside it."""
     has_target(TARGET)
-    run("make", "--silent", "wasm")
+    make("wasm")
     return GLUE / "tiny-dancer.wasm"
 
 
@@ -146,7 +146,7 @@ def command() -> Path:
     """The command for WASI, built."""
     has_target("wasm32-wasip1")
     needs_wasmtime()
-    run("make", "--silent", "wasm-command")
+    make("wasm-command")
     return ROOT / "target" / "wasm32-wasip1" / "small" / "examples" / "tiny-dancer.wasm"
 
 
