@@ -1,6 +1,7 @@
 // The engine's objects. Each has an instance of the module of its own: what stops one leaves the others alone.
 
-import { Instance, TinyDancerError } from './instance.js'
+import { asJson, bytesOf, checkedJson, objectOf } from './given.js'
+import { Instance, moduleOf, TinyDancerError } from './instance.js'
 
 export { TinyDancerError }
 
@@ -25,41 +26,10 @@ function beside(name) {
 
 /** Compiles the module: the whole one beside this file, or what is given, as `edge`. */
 export async function init(source = simd ? beside('tiny-dancer.wasm') : edge) {
-  let given = await source
-  if (given === undefined) {
+  if (source === undefined) {
     throw new TinyDancerError('ModuleMissing', 'source', 'undefined', 'import the module here, and give it: nothing lies beside a script without address')
   }
-  if (given instanceof WebAssembly.Module) {
-    compiled = given
-    return
-  }
-  if (typeof given === 'string') given = new URL(given, globalThis.location?.href)
-  if (given instanceof URL) {
-    if (given.protocol === 'file:') given = await (await import('node:fs/promises')).readFile(given)
-    else given = await fetch(given)
-  }
-  if (typeof Response !== 'undefined' && given instanceof Response) {
-    if (!given.ok) throw new TinyDancerError('ModuleMissing', 'source', `${given.status} ${given.url}`, 'serve tiny-dancer.wasm there')
-    given = await given.arrayBuffer()
-  }
-  compiled = await WebAssembly.compile(given)
-}
-
-const asBytes = (given, field, code) => {
-  if (given instanceof Uint8Array) return given
-  if (given instanceof ArrayBuffer) return new Uint8Array(given)
-  throw new TinyDancerError(code, field, typeof given, 'give its bytes as a Uint8Array or ArrayBuffer')
-}
-
-const asJson = (given, field, code = 'RequestInvalid') => {
-  let text
-  try {
-    text = JSON.stringify(given)
-  } catch (cause) {
-    throw new TinyDancerError(code, field, cause.message, 'give what JSON can say', { cause })
-  }
-  if (text === undefined) throw new TinyDancerError(code, field, typeof given, 'give what JSON can say')
-  return text
+  compiled = await moduleOf(source, async (url) => (url.protocol === 'file:' ? (await import('node:fs/promises')).readFile(url) : fetch(url)))
 }
 
 /** An instance with what it holds, made of the same bytes again where it stopped and nothing was added since. */
@@ -71,7 +41,7 @@ class Held {
     if (compiled === undefined) {
       throw new TinyDancerError('NotInitialised', 'init', 'not awaited', 'await init() before anything is made')
     }
-    const bytes = encoder === undefined ? undefined : asBytes(encoder, 'encoder', 'ArtifactInvalid')
+    const bytes = encoder === undefined ? undefined : bytesOf(encoder, 'encoder', 'ArtifactInvalid')
     const make = () => {
       const instance = new Instance(compiled)
       if (bytes !== undefined) instance.call('encoder', bytes)
@@ -97,6 +67,8 @@ class Held {
 const ofNumbers = (given) => {
   if (given === undefined) return ''
   const numbers = given instanceof Float32Array ? given : Float32Array.from(given)
+  // None are left in a buffer that was transferred away; and none at all would be a question without an embedding.
+  if (numbers.length === 0) throw new TinyDancerError('CandidateInvalid', 'embedding', '0 numbers', 'give at least one number')
   return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength)
 }
 
@@ -118,15 +90,16 @@ export class RouterConfig {
   }
 }
 
-const options = (given) => (given === undefined ? '' : asJson(given, 'options', 'OptionInvalid'))
+const options = (given) =>
+  given === undefined || given === null ? '' : checkedJson(objectOf(given, 'options', 'OptionInvalid', 'give an object of options by their names'), '', 'OptionInvalid')
 
 /** Requests to models, by an artifact. */
 export class Router {
   #held
 
   constructor(artifact, given = {}) {
-    const changes = given.models === undefined ? '' : asJson(given.models, 'models', 'OptionInvalid')
-    this.#held = new Held('router', asBytes(artifact, 'artifact', 'ArtifactInvalid'), changes, given)
+    const changes = given.models === undefined ? '' : checkedJson(given.models, 'models', 'OptionInvalid')
+    this.#held = new Held('router', bytesOf(artifact, 'artifact', 'ArtifactInvalid'), changes, given)
   }
 
   decide(request, asked) {
@@ -143,7 +116,7 @@ export class SemanticRouter {
   #held
 
   constructor(artifact, given = {}) {
-    this.#held = new Held('routes', asBytes(artifact, 'artifact', 'ArtifactInvalid'), '', given)
+    this.#held = new Held('routes', bytesOf(artifact, 'artifact', 'ArtifactInvalid'), '', given)
   }
 
   route(request, asked) {
@@ -157,7 +130,7 @@ export class ToolSelector {
   #held
 
   constructor(given = {}) {
-    const learned = given.artifact === undefined ? '' : asBytes(given.artifact, 'artifact', 'ArtifactInvalid')
+    const learned = given.artifact === undefined ? '' : bytesOf(given.artifact, 'artifact', 'ArtifactInvalid')
     this.#held = new Held('tools', learned, '', given, true)
   }
 
@@ -166,7 +139,7 @@ export class ToolSelector {
   }
 
   select(query) {
-    return JSON.parse(this.#held.call('select', asJson(query, 'query')))
+    return JSON.parse(this.#held.call('select', checkedJson(query, 'query', 'RequestInvalid')))
   }
 }
 
@@ -175,21 +148,21 @@ export class AgentRouter {
   #held
 
   constructor(given = {}) {
-    const halfLife = given.halfLife === undefined ? '' : asJson(given.halfLife, 'half_life', 'OptionInvalid')
+    const halfLife = given.halfLife === undefined ? '' : checkedJson(given.halfLife, 'half_life', 'OptionInvalid')
     this.#held = new Held('agents', halfLife, '', {}, true)
   }
 
   put(agents) {
-    this.#held.call('putAgents', asJson(agents, 'agents', 'CandidateInvalid'))
+    this.#held.call('putAgents', checkedJson(agents, 'agents', 'CandidateInvalid'))
   }
 
   choose(query = {}) {
-    return JSON.parse(this.#held.call('choose', asJson(query, 'query', 'OptionInvalid')))
+    return JSON.parse(this.#held.call('choose', checkedJson(query, 'query', 'OptionInvalid')))
   }
 
   observe(state, outcome) {
-    const before = state == null ? '' : asJson(state, 'state', 'CandidateInvalid')
-    return JSON.parse(this.#held.call('observe', before, asJson(outcome, 'outcome', 'CandidateInvalid')))
+    const before = state == null ? '' : checkedJson(state, 'state', 'CandidateInvalid')
+    return JSON.parse(this.#held.call('observe', before, checkedJson(outcome, 'outcome', 'CandidateInvalid')))
   }
 }
 
@@ -204,16 +177,16 @@ export class CandidateRouter {
       confidence_threshold: confidence ?? given.confidenceThreshold,
       max_uncertainty: uncertainty ?? given.maxUncertainty,
     }
-    const scorer = given.artifact === undefined ? '' : asBytes(given.artifact, 'artifact', 'ArtifactInvalid')
+    const scorer = given.artifact === undefined ? '' : bytesOf(given.artifact, 'artifact', 'ArtifactInvalid')
     this.#held = new Held('candidates', scorer, '', given, true)
   }
 
   add(candidates, embeddings) {
-    this.#held.call('addCandidates', asJson(candidates, 'candidates', 'CandidateInvalid'), ofNumbers(embeddings))
+    this.#held.call('addCandidates', checkedJson(candidates, 'candidates', 'CandidateInvalid'), ofNumbers(embeddings))
   }
 
   rank(query, embedding) {
-    return JSON.parse(this.#held.call('rank', asJson(query, 'query', 'CandidateInvalid'), ofNumbers(embedding)))
+    return JSON.parse(this.#held.call('rank', checkedJson(query, 'query', 'CandidateInvalid'), ofNumbers(embedding)))
   }
 
   /** Ranks these candidates and no others; embeddings go as they are. */
@@ -224,7 +197,8 @@ export class CandidateRouter {
     }
     const width = queryEmbedding?.length ?? 0
     const rows = new Float32Array(width * candidates.length)
-    const plain = candidates.map(({ embedding, createdAt, accessCount, successRate, ...rest }, row) => {
+    const plain = candidates.map((candidate, row) => {
+      const { embedding, createdAt, accessCount, successRate, ...rest } = objectOf(candidate, `candidates[${row}]`, 'CandidateInvalid', 'give an object')
       if ((embedding?.length ?? 0) !== width) {
         const remedy = `give ${width} numbers, as the query has`
         throw new TinyDancerError('CandidateInvalid', `candidates[${row}].embedding`, `${embedding?.length ?? 0} numbers`, remedy)
@@ -252,7 +226,7 @@ export class TaskClassifier {
   #held
 
   constructor(artifact, given = {}) {
-    this.#held = new Held('tasks', asBytes(artifact, 'artifact', 'ArtifactInvalid'), '', given)
+    this.#held = new Held('tasks', bytesOf(artifact, 'artifact', 'ArtifactInvalid'), '', given)
   }
 
   classify(text) {
