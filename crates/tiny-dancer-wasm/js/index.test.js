@@ -193,3 +193,31 @@ test('a buffer that was given away stops no set', () => {
   assert.throws(() => new Router(gone.buffer), { code: 'ArtifactInvalid', field: 'artifact' })
   assert.equal(candidates.rank({}, embedding).decisions[0].candidate_id, 'a')
 })
+
+test('a route names what is missing, given twice, or takes no part', () => {
+  const candidates = new CandidateRouter()
+  const embedding = new Float32Array([1, 0])
+  const ask = (more, one = {}) => candidates.route({ queryEmbedding: embedding, candidates: [{ id: 'a', embedding, ...one }], ...more })
+  for (const request of [undefined, null, 'tea']) assert.throws(() => candidates.route(request), { code: 'RequestInvalid', field: 'request' })
+  for (const none of [undefined, null]) assert.throws(() => ask({ queryEmbedding: none }), { code: 'RequestInvalid', field: 'queryEmbedding' })
+  for (const wrong of [5, 'ab', [], {}]) assert.throws(() => ask({ queryEmbedding: wrong }), { code: 'CandidateInvalid', field: 'queryEmbedding' })
+  assert.throws(() => ask({ queryEmbedding: [1, '0'] }), { code: 'CandidateInvalid', field: 'queryEmbedding[1]', value: 'string' })
+  assert.throws(() => ask({}, { createdAt: 1, created_at: 2 }), { code: 'CandidateInvalid', field: 'candidates[0].created_at' })
+  const old = ask({ now: 2e9 }, { created_at: 1e9 }).decisions
+  assert.deepEqual(old, ask({ now: 2e9 }, { createdAt: 1e9 }).decisions)
+  assert.notDeepEqual(old, ask({ now: 2e9 }).decisions, 'both names are read')
+  const { decisions, errors } = ask({}, { embedding: [NaN, 1] })
+  assert.deepEqual([decisions.length, errors[0].candidateId], [0, 'a'])
+  assert.deepEqual(ask({ candidates: [] }).decisions, [])
+})
+
+test('what is no text or no object stops nothing', () => {
+  const router = new Router(artifact, { encoder })
+  for (const wrong of [5, null, { pin: 'weak' }]) {
+    assert.throws(() => router.decideJson(wrong), { code: 'RequestInvalid', field: 'request' })
+    assert.throws(() => router.decideJson('"hello"', wrong), { code: 'OptionInvalid', field: 'options' })
+  }
+  for (const make of [() => new Router(artifact, null), () => new CandidateRouter(null), () => new ToolSelector(5), () => new AgentRouter(null)]) {
+    assert.throws(make, { code: 'OptionInvalid', field: 'given' })
+  }
+})
