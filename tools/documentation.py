@@ -25,6 +25,7 @@ HOME = "docs/index.md"
 _GLUE = ROOT / "crates" / "tiny-dancer-wasm" / "js"
 DEMO = (
     _GLUE / "index.js",
+    _GLUE / "given.js",
     _GLUE / "instance.js",
     _GLUE / "tiny-dancer-edge.wasm",
     _GLUE / "tiny-dancer-edge-scalar.wasm",

@@ -77,7 +77,9 @@ function main(out, wasm, given, native) {
   const folder = fresh(out, 'tiny-dancer')
   cpSync(join(here, 'npm'), folder, { recursive: true, filter: (path) => !/[\\/](test|node_modules)$/.test(path) })
   copyFileSync(join(here, 'README.md'), join(folder, 'README.md'))
-  copyFileSync(join(root, 'crates', 'tiny-dancer-wasm', 'js', 'instance.js'), join(folder, 'lib', 'instance.js'))
+  for (const file of ['given.js', 'instance.js']) {
+    copyFileSync(join(root, 'crates', 'tiny-dancer-wasm', 'js', file), join(folder, 'lib', file))
+  }
   copyFileSync(wasm, join(folder, 'tiny-dancer.wasm'))
   copyFileSync(join(data, SHIPPED), join(folder, SHIPPED))
   mkdirSync(join(folder, 'cjs'))

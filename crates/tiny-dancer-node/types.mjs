@@ -46,7 +46,9 @@ function generated() {
     mkdirSync(join(folder, 'lib'))
     const api = join(folder, 'lib', 'api.js')
     copyFileSync(join(here, 'npm', 'lib', 'api.js'), api)
-    copyFileSync(join(here, '..', 'tiny-dancer-wasm', 'js', 'instance.js'), join(folder, 'lib', 'instance.js'))
+    for (const file of ['given.js', 'instance.js']) {
+      copyFileSync(join(here, '..', 'tiny-dancer-wasm', 'js', file), join(folder, 'lib', file))
+    }
     const options = {
       allowJs: true, declaration: true, emitDeclarationOnly: true, strict: true, skipLibCheck: true, types: ['node'],
       typeRoots: [resolve(development, 'node_modules', '@types')], target: ts.ScriptTarget.ES2022,

@@ -367,6 +367,13 @@ def test_what_a_program_in_java_does_wrong_is_an_error_and_closing_waits(java: l
     assert run(*java, "Misuse", str(WITHOUT_ENCODER)) == "sound\n"
 
 
+def test_java_says_how_to_name_the_library(java: list[str]) -> None:
+    nameless = [word for word in java if not word.startswith("-Dtiny.dancer.library")]
+    done = subprocess.run([*nameless, "Misuse", str(WITHOUT_ENCODER)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "name the library: -Dtiny.dancer.library=" in done.stderr
+
+
 # ------------------------------------------------------------------ the guide
 
 

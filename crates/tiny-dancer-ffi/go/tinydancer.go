@@ -95,21 +95,32 @@ type held[T any] struct {
 	free   func(*T)
 }
 
-// use calls with the object, which is nil once it is closed: the library then says so.
+// use calls with the object, which is nil once it is closed, and where it was never made: the library then says so.
 func (held *held[T]) use(call func(object T) C.td_code) error {
+	if held == nil {
+		var none T
+		return do(func() C.td_code { return call(none) })
+	}
 	held.mutex.RLock()
 	defer held.mutex.RUnlock()
 	return do(func() C.td_code { return call(held.object) })
 }
 
 func (held *held[T]) ask(call func(object T, answer *C.td_text) C.td_code) (string, error) {
+	if held == nil {
+		var none T
+		return ask(func(answer *C.td_text) C.td_code { return call(none, answer) })
+	}
 	held.mutex.RLock()
 	defer held.mutex.RUnlock()
 	return ask(func(answer *C.td_text) C.td_code { return call(held.object, answer) })
 }
 
-// Close frees it; twice does no harm.
+// Close frees it; twice does no harm, nor where it was never made, so that it may be deferred before the error is looked at.
 func (held *held[T]) Close() {
+	if held == nil {
+		return
+	}
 	held.mutex.Lock()
 	defer held.mutex.Unlock()
 	held.free(&held.object)
@@ -140,7 +151,7 @@ func LoadEncoder(data []byte) (*Encoder, error) {
 
 // with calls with the encoder, or with none.
 func (encoder *Encoder) with(call func(object *C.td_encoder) C.td_code) C.td_code {
-	if encoder == nil {
+	if encoder == nil || encoder.held == nil {
 		return call(nil)
 	}
 	encoder.mutex.RLock()
@@ -385,8 +396,8 @@ type Ranked struct {
 // RankVector ranks them by the query's embedding alone, and gives at most k, best first, and the level that answered:
 // 0 the scorer, 2 and 3 what stood in for it.
 func (candidates *Candidates) RankVector(query []float32, k int) ([]Ranked, int, error) {
-	if k < 1 {
-		return nil, 0, &Error{"OptionInvalid", "k", fmt.Sprint(k), "give a whole number from 1"}
+	if k < 1 || k > 100_000 {
+		return nil, 0, &Error{"OptionInvalid", "k", fmt.Sprint(k), "give a whole number from 1 to 100,000"}
 	}
 	found := make([]C.td_ranked, k)
 	var ranking C.td_ranking

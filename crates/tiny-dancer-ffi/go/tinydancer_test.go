@@ -99,3 +99,33 @@ func TestWhatNobodyHoldsIsFreedAndNotBefore(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatWasNeverMadeIsRefusedAndNoPanic(t *testing.T) {
+	failed, err := LoadRouter(nil, RouterOptions{})
+	refused(t, err, "ArtifactInvalid")
+	var zero Router
+	for _, router := range []*Router{failed, &zero} {
+		_, err = router.Decide(why, "")
+		refused(t, err, "ArgumentInvalid")
+		refused(t, router.Reload(artifact(t)), "ArgumentInvalid")
+		router.Close()
+	}
+	encoder, err := LoadEncoder(nil)
+	if err == nil {
+		t.Fatal("no bytes are no encoder")
+	}
+	router, err := LoadRouter(artifact(t), RouterOptions{Encoder: encoder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	router.Close()
+	candidates, err := NewCandidates(nil, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer candidates.Close()
+	for _, k := range []int{0, 1 << 60} {
+		_, _, err = candidates.RankVector([]float32{1}, k)
+		refused(t, err, "OptionInvalid")
+	}
+}

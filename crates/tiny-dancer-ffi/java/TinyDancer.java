@@ -45,8 +45,7 @@ public final class TinyDancer {
     }
 
     private static final Linker LINKER = Linker.nativeLinker();
-    private static final SymbolLookup LIBRARY =
-            SymbolLookup.libraryLookup(Path.of(System.getProperty("tiny.dancer.library")), Arena.global());
+    private static final SymbolLookup LIBRARY = library();
     private static final AddressLayout POINTER = ValueLayout.ADDRESS;
     private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT;
     private static final ValueLayout.OfLong SIZE = ValueLayout.JAVA_LONG;
@@ -58,6 +57,14 @@ public final class TinyDancer {
     /** td_ranking: count, unsound, prediction_set_size, calibrated, level. */
     private static final long RANKING = 32;
     private static final int ABI = 0;
+
+    private static SymbolLookup library() {
+        String file = System.getProperty("tiny.dancer.library");
+        if (file == null) {
+            throw new IllegalStateException("name the library: -Dtiny.dancer.library=target/c/lib/libtiny_dancer.so.0");
+        }
+        return SymbolLookup.libraryLookup(Path.of(file), Arena.global());
+    }
 
     private static MethodHandle function(String name, MemoryLayout... arguments) {
         return LINKER.downcallHandle(LIBRARY.findOrThrow(name), FunctionDescriptor.of(INT, arguments));

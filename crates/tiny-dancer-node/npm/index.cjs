@@ -58,6 +58,9 @@ function native() {
   return [loaded, name]
 }
 
+/** What to do where a file of the package itself is missing. */
+const whole = 'install the package again; keep it out of bundles, as an external module'
+
 function load() {
   const wanted = process.env.TINY_DANCER_BACKEND || 'native'
   if (wanted !== 'native' && wanted !== 'wasm') {
@@ -77,18 +80,17 @@ function load() {
     const engine = engineOf(new WebAssembly.Module(readFileSync(file)))
     return { engine, backend: 'wasm', backendReason: why }
   } catch (cause) {
-    const remedy = 'install the package again; keep it out of bundles, as an external module'
-    throw new TinyDancerError('ModuleMissing', 'tiny-dancer.wasm', `${cause.message} (native: ${why})`, remedy, { cause })
+    throw new TinyDancerError('ModuleMissing', 'tiny-dancer.wasm', `${cause.message} (native: ${why})`, whole, { cause })
   }
 }
 
-function readFile(path, field) {
+function readFile(path, field, remedy = 'give the path of a file that can be read') {
   let file = path
   try {
     file = path instanceof URL || path.startsWith('file:') ? fileURLToPath(path) : path
     return readFileSync(file)
   } catch (cause) {
-    throw new TinyDancerError('ArtifactInvalid', field, `${file}: ${cause.code ?? cause.message}`, 'give the path of a file that can be read', { cause })
+    throw new TinyDancerError('ArtifactInvalid', field, `${file}: ${cause.code ?? cause.message}`, remedy, { cause })
   }
 }
 
@@ -103,15 +105,16 @@ function encoder(checksum) {
   } catch {
     return undefined
   }
-  const file = JSON.parse(readFileSync(described, 'utf8')).encoders[checksum]
-  if (file === undefined) return undefined
-  encoders.set(checksum, readFile(join(dirname(described), file), 'encoder'))
+  // The checksum is what an artifact says: it may be the name of anything.
+  const files = new Map(Object.entries(JSON.parse(readFileSync(described, 'utf8')).encoders))
+  if (!files.has(checksum)) return undefined
+  encoders.set(checksum, readFile(join(dirname(described), files.get(checksum)), 'encoder'))
   return encoders.get(checksum)
 }
 
 const { engine, backend, backendReason } = load()
 const remedy = 'npm install tiny-dancer-encoder, or give the encoder with this checksum as encoderPath or encoder'
-use(engine, { readFile, encoder, remedy, artifact: () => readFile(join(__dirname, 'edge.safetensors'), 'artifact') })
+use(engine, { readFile, encoder, remedy, artifact: () => readFile(join(__dirname, 'edge.safetensors'), 'artifact', whole) })
 
 module.exports = {
   ...api,

@@ -30,6 +30,7 @@ export default {
 const modules = [
   { type: 'ESModule', path: 'worker.js', contents: script },
   { type: 'ESModule', path: 'index.js', contents: read('index.js').toString() },
+  { type: 'ESModule', path: 'given.js', contents: read('given.js').toString() },
   { type: 'ESModule', path: 'instance.js', contents: read('instance.js').toString() },
   { type: 'CompiledWasm', path: 'tiny-dancer-edge.wasm', contents: read('tiny-dancer-edge.wasm') },
   { type: 'Data', path: 'edge.safetensors', contents: readFileSync(`${data}/edge.safetensors`) },

@@ -149,6 +149,8 @@ export interface RoutingResponse {
     readonly uncertainty: number
   }[]
   readonly inferenceTimeUs: number
+  /** Candidates that took no part, and why. */
+  readonly errors: readonly { readonly candidateId: string; readonly reason: string }[]
 }
 
 export class CandidateRouter {

@@ -1,6 +1,7 @@
 // The engine's objects. Each has an instance of the module of its own: what stops one leaves the others alone.
 
-import { Instance, TinyDancerError } from './instance.js'
+import { asJson, bytesOf, checkedJson, kindOf, objectOf } from './given.js'
+import { Instance, moduleOf, TinyDancerError } from './instance.js'
 
 export { TinyDancerError }
 
@@ -25,41 +26,10 @@ function beside(name) {
 
 /** Compiles the module: the whole one beside this file, or what is given, as `edge`. */
 export async function init(source = simd ? beside('tiny-dancer.wasm') : edge) {
-  let given = await source
-  if (given === undefined) {
+  if (source === undefined) {
     throw new TinyDancerError('ModuleMissing', 'source', 'undefined', 'import the module here, and give it: nothing lies beside a script without address')
   }
-  if (given instanceof WebAssembly.Module) {
-    compiled = given
-    return
-  }
-  if (typeof given === 'string') given = new URL(given, globalThis.location?.href)
-  if (given instanceof URL) {
-    if (given.protocol === 'file:') given = await (await import('node:fs/promises')).readFile(given)
-    else given = await fetch(given)
-  }
-  if (typeof Response !== 'undefined' && given instanceof Response) {
-    if (!given.ok) throw new TinyDancerError('ModuleMissing', 'source', `${given.status} ${given.url}`, 'serve tiny-dancer.wasm there')
-    given = await given.arrayBuffer()
-  }
-  compiled = await WebAssembly.compile(given)
-}
-
-const asBytes = (given, field, code) => {
-  if (given instanceof Uint8Array) return given
-  if (given instanceof ArrayBuffer) return new Uint8Array(given)
-  throw new TinyDancerError(code, field, typeof given, 'give its bytes as a Uint8Array or ArrayBuffer')
-}
-
-const asJson = (given, field, code = 'RequestInvalid') => {
-  let text
-  try {
-    text = JSON.stringify(given)
-  } catch (cause) {
-    throw new TinyDancerError(code, field, cause.message, 'give what JSON can say', { cause })
-  }
-  if (text === undefined) throw new TinyDancerError(code, field, typeof given, 'give what JSON can say')
-  return text
+  compiled = await moduleOf(source, async (url) => (url.protocol === 'file:' ? (await import('node:fs/promises')).readFile(url) : fetch(url)))
 }
 
 /** An instance with what it holds, made of the same bytes again where it stopped and nothing was added since. */
@@ -71,7 +41,7 @@ class Held {
     if (compiled === undefined) {
       throw new TinyDancerError('NotInitialised', 'init', 'not awaited', 'await init() before anything is made')
     }
-    const bytes = encoder === undefined ? undefined : asBytes(encoder, 'encoder', 'ArtifactInvalid')
+    const bytes = encoder === undefined ? undefined : bytesOf(encoder, 'encoder', 'ArtifactInvalid')
     const make = () => {
       const instance = new Instance(compiled)
       if (bytes !== undefined) instance.call('encoder', bytes)
@@ -93,12 +63,31 @@ class Held {
   }
 }
 
+/** Numbers, of which there have to be some: a buffer that was transferred away has none left. */
+const numbersOf = (given, field) => {
+  const refused = (place, value) => new TinyDancerError('CandidateInvalid', place, value, 'give a Float32Array, or a list of numbers')
+  if (!Array.isArray(given) && (!ArrayBuffer.isView(given) || given instanceof DataView)) throw refused(field, kindOf(given))
+  if (given.length === 0) throw refused(field, '0 numbers')
+  if (given instanceof Float32Array) return given
+  const place = given.findIndex((value) => typeof value !== 'number')
+  if (place >= 0) throw refused(`${field}[${place}]`, kindOf(given[place]))
+  return Float32Array.from(given)
+}
+
 /** Numbers as the module reads them: the bytes of a Float32Array, where they lie. */
-const ofNumbers = (given) => {
+const ofNumbers = (given, field) => {
   if (given === undefined) return ''
-  const numbers = given instanceof Float32Array ? given : Float32Array.from(given)
+  const numbers = numbersOf(given, field)
   return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength)
 }
+
+const textOf = (given, field, code) => {
+  if (typeof given !== 'string') throw new TinyDancerError(code, field, kindOf(given), 'give JSON as text')
+  return given
+}
+
+/** What an object is made with. */
+const madeWith = (given) => objectOf(given, 'given', 'OptionInvalid', 'give an object of options by their names, or nothing')
 
 /** What a `CandidateRouter` is made with, set one by one. */
 export class RouterConfig {
@@ -118,15 +107,16 @@ export class RouterConfig {
   }
 }
 
-const options = (given) => (given === undefined ? '' : asJson(given, 'options', 'OptionInvalid'))
+const options = (given) =>
+  given === undefined || given === null ? '' : checkedJson(objectOf(given, 'options', 'OptionInvalid', 'give an object of options by their names'), '', 'OptionInvalid')
 
 /** Requests to models, by an artifact. */
 export class Router {
   #held
 
   constructor(artifact, given = {}) {
-    const changes = given.models === undefined ? '' : asJson(given.models, 'models', 'OptionInvalid')
-    this.#held = new Held('router', asBytes(artifact, 'artifact', 'ArtifactInvalid'), changes, given)
+    const changes = madeWith(given).models === undefined ? '' : checkedJson(given.models, 'models', 'OptionInvalid')
+    this.#held = new Held('router', bytesOf(artifact, 'artifact', 'ArtifactInvalid'), changes, given)
   }
 
   decide(request, asked) {
@@ -134,7 +124,7 @@ export class Router {
   }
 
   decideJson(request, asked = '') {
-    return this.#held.call('decide', request, asked)
+    return this.#held.call('decide', textOf(request, 'request', 'RequestInvalid'), textOf(asked, 'options', 'OptionInvalid'))
   }
 }
 
@@ -143,7 +133,7 @@ export class SemanticRouter {
   #held
 
   constructor(artifact, given = {}) {
-    this.#held = new Held('routes', asBytes(artifact, 'artifact', 'ArtifactInvalid'), '', given)
+    this.#held = new Held('routes', bytesOf(artifact, 'artifact', 'ArtifactInvalid'), '', madeWith(given))
   }
 
   route(request, asked) {
@@ -157,7 +147,7 @@ export class ToolSelector {
   #held
 
   constructor(given = {}) {
-    const learned = given.artifact === undefined ? '' : asBytes(given.artifact, 'artifact', 'ArtifactInvalid')
+    const learned = madeWith(given).artifact === undefined ? '' : bytesOf(given.artifact, 'artifact', 'ArtifactInvalid')
     this.#held = new Held('tools', learned, '', given, true)
   }
 
@@ -166,7 +156,7 @@ export class ToolSelector {
   }
 
   select(query) {
-    return JSON.parse(this.#held.call('select', asJson(query, 'query')))
+    return JSON.parse(this.#held.call('select', checkedJson(query, 'query', 'RequestInvalid')))
   }
 }
 
@@ -175,23 +165,27 @@ export class AgentRouter {
   #held
 
   constructor(given = {}) {
-    const halfLife = given.halfLife === undefined ? '' : asJson(given.halfLife, 'half_life', 'OptionInvalid')
+    const halfLife = madeWith(given).halfLife === undefined ? '' : checkedJson(given.halfLife, 'half_life', 'OptionInvalid')
     this.#held = new Held('agents', halfLife, '', {}, true)
   }
 
   put(agents) {
-    this.#held.call('putAgents', asJson(agents, 'agents', 'CandidateInvalid'))
+    this.#held.call('putAgents', checkedJson(agents, 'agents', 'CandidateInvalid'))
   }
 
   choose(query = {}) {
-    return JSON.parse(this.#held.call('choose', asJson(query, 'query', 'OptionInvalid')))
+    return JSON.parse(this.#held.call('choose', checkedJson(query, 'query', 'OptionInvalid')))
   }
 
   observe(state, outcome) {
-    const before = state == null ? '' : asJson(state, 'state', 'CandidateInvalid')
-    return JSON.parse(this.#held.call('observe', before, asJson(outcome, 'outcome', 'CandidateInvalid')))
+    const before = state == null ? '' : checkedJson(state, 'state', 'CandidateInvalid')
+    return JSON.parse(this.#held.call('observe', before, checkedJson(outcome, 'outcome', 'CandidateInvalid')))
   }
 }
+
+const isMissing = (given) => given === undefined || given === null
+
+const NAMES = new Map([['createdAt', 'created_at'], ['accessCount', 'access_count'], ['successRate', 'success_rate']])
 
 /** Queries to candidates, best first. */
 export class CandidateRouter {
@@ -199,42 +193,58 @@ export class CandidateRouter {
   #thresholds
 
   constructor(given = {}) {
-    const { confidence, uncertainty } = given instanceof RouterConfig ? given.thresholds : {}
+    const { confidence, uncertainty } = madeWith(given) instanceof RouterConfig ? given.thresholds : {}
     this.#thresholds = {
       confidence_threshold: confidence ?? given.confidenceThreshold,
       max_uncertainty: uncertainty ?? given.maxUncertainty,
     }
-    const scorer = given.artifact === undefined ? '' : asBytes(given.artifact, 'artifact', 'ArtifactInvalid')
+    const scorer = given.artifact === undefined ? '' : bytesOf(given.artifact, 'artifact', 'ArtifactInvalid')
     this.#held = new Held('candidates', scorer, '', given, true)
   }
 
   add(candidates, embeddings) {
-    this.#held.call('addCandidates', asJson(candidates, 'candidates', 'CandidateInvalid'), ofNumbers(embeddings))
+    this.#held.call('addCandidates', checkedJson(candidates, 'candidates', 'CandidateInvalid'), ofNumbers(embeddings, 'embeddings'))
   }
 
   rank(query, embedding) {
-    return JSON.parse(this.#held.call('rank', asJson(query, 'query', 'CandidateInvalid'), ofNumbers(embedding)))
+    return JSON.parse(this.#held.call('rank', checkedJson(query, 'query', 'CandidateInvalid'), ofNumbers(embedding, 'embedding')))
   }
 
   /** Ranks these candidates and no others; embeddings go as they are. */
-  route({ queryEmbedding, candidates, ...query }) {
+  route(request) {
     const begun = performance.now()
+    const given = objectOf(request, 'request', 'RequestInvalid', 'give an object of queryEmbedding and candidates')
+    const { queryEmbedding, candidates, ...query } = given
     if (!Array.isArray(candidates)) {
-      throw new TinyDancerError('CandidateInvalid', 'candidates', typeof candidates, 'give a list')
+      throw new TinyDancerError('CandidateInvalid', 'candidates', kindOf(candidates), 'give a list')
     }
-    const width = queryEmbedding?.length ?? 0
+    const asked = isMissing(queryEmbedding) ? undefined : numbersOf(queryEmbedding, 'queryEmbedding')
+    if (candidates.length > 0 && asked === undefined && (typeof query.text !== 'string' || query.text.trim() === '')) {
+      throw new TinyDancerError('RequestInvalid', 'queryEmbedding', 'not given', 'give an embedding, a text, or both')
+    }
+    const width = asked?.length ?? 0
     const rows = new Float32Array(width * candidates.length)
-    const plain = candidates.map(({ embedding, createdAt, accessCount, successRate, ...rest }, row) => {
-      if ((embedding?.length ?? 0) !== width) {
-        const remedy = `give ${width} numbers, as the query has`
-        throw new TinyDancerError('CandidateInvalid', `candidates[${row}].embedding`, `${embedding?.length ?? 0} numbers`, remedy)
+    const plain = candidates.map((candidate, row) => {
+      const at = `candidates[${row}]`
+      const { embedding, ...rest } = objectOf(candidate, at, 'CandidateInvalid', 'give an object')
+      const numbers = isMissing(embedding) ? [] : numbersOf(embedding, `${at}.embedding`)
+      if (numbers.length !== width) {
+        throw new TinyDancerError('CandidateInvalid', `${at}.embedding`, `${numbers.length} numbers`, `give ${width} numbers, as the query has`)
       }
-      if (width > 0) rows.set(embedding, row * width)
-      return { ...rest, created_at: createdAt, access_count: accessCount, success_rate: successRate }
+      rows.set(numbers, row * width)
+      const own = {}
+      for (const [name, value] of Object.entries(rest)) {
+        if (value === undefined) continue
+        const moved = NAMES.get(name) ?? name
+        if (moved in own) throw new TinyDancerError('CandidateInvalid', `${at}.${moved}`, 'there twice', 'give it once')
+        own[moved] = value
+      }
+      return own
     })
     this.#held.call('clearCandidates')
-    this.add(plain, width > 0 ? rows : undefined)
-    const ranking = this.rank({ k: Math.max(1, candidates.length), ...this.#thresholds, ...query }, width > 0 ? Float32Array.from(queryEmbedding) : undefined)
+    this.add(plain, rows.length > 0 ? rows : undefined)
+    // Where there are no candidates there is nothing the query could be as wide as.
+    const ranking = this.rank({ k: Math.max(1, candidates.length), ...this.#thresholds, ...query }, rows.length > 0 ? asked : undefined)
     return {
       decisions: ranking.decisions.map((each) => ({
         candidateId: each.candidate_id,
@@ -243,6 +253,7 @@ export class CandidateRouter {
         uncertainty: each.uncertainty,
       })),
       inferenceTimeUs: Math.round((performance.now() - begun) * 1000),
+      errors: ranking.errors.map(({ candidate_id, reason }) => ({ candidateId: candidate_id, reason })),
     }
   }
 }
@@ -252,7 +263,7 @@ export class TaskClassifier {
   #held
 
   constructor(artifact, given = {}) {
-    this.#held = new Held('tasks', asBytes(artifact, 'artifact', 'ArtifactInvalid'), '', given)
+    this.#held = new Held('tasks', bytesOf(artifact, 'artifact', 'ArtifactInvalid'), '', madeWith(given))
   }
 
   classify(text) {

@@ -24,6 +24,16 @@ test('init takes a URL, bytes, or a module', async () => {
   await init(module)
 })
 
+test('what is no module of ours is refused before anything is made of it', async () => {
+  const html = new TextEncoder().encode('<!doctype html>')
+  const other = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])
+  for (const source of [html, new Response(html), new Response('', { status: 404 }), other, new WebAssembly.Module(other), 5, null, 'no address']) {
+    await assert.rejects(init(source), { name: 'TinyDancerError', code: 'ModuleMissing', field: 'source', remedy: /serve tiny-dancer.wasm/ })
+  }
+  await assert.rejects(init(Promise.reject(new Error('offline'))), { code: 'ModuleMissing', value: 'offline' })
+  await init(module)
+})
+
 test('the module imports nothing and its memory is bounded', () => {
   assert.deepEqual(WebAssembly.Module.imports(module), [])
   const instance = new Instance(module)
@@ -153,5 +163,61 @@ test('nesting of any depth is answered or refused, and stops nothing', () => {
       }
       assert.equal(instance.stopped, false)
     }
+  }
+})
+
+test('what JSON would leave out or empty lifts no option and no condition', () => {
+  const router = new Router(artifact, { encoder })
+  for (const value of [NaN, Infinity, 5n, () => 1, new Set([1])]) {
+    assert.throws(() => router.decide('hello', { max_cost: value }), { code: 'OptionInvalid', field: 'max_cost' })
+  }
+  for (const options of ['cheapest', [], new Map([['pin', 'weak']])]) {
+    assert.throws(() => router.decide('hello', options), { code: 'OptionInvalid', field: 'options' })
+  }
+  assert.equal(router.decide('hello', { pin: 'strong', max_cost: undefined }).model, 'strong')
+  const candidates = new CandidateRouter()
+  const embedding = new Float32Array([1, 0])
+  candidates.add([{ id: 'a', metadata: { user: 'anna' } }], embedding)
+  assert.throws(() => candidates.rank({ where: { user: undefined } }, embedding), { code: 'CandidateInvalid', field: 'query.where.user' })
+  assert.throws(() => candidates.route({ queryEmbedding: embedding, candidates: [null] }), { code: 'CandidateInvalid', field: 'candidates[0]' })
+})
+
+test('a buffer that was given away stops no set', () => {
+  const candidates = new CandidateRouter()
+  const embedding = new Float32Array([1, 0])
+  candidates.add([{ id: 'a' }], embedding)
+  const gone = new Float32Array(2)
+  structuredClone(gone.buffer, { transfer: [gone.buffer] })
+  assert.throws(() => candidates.rank({}, gone), { code: 'CandidateInvalid', field: 'embedding' })
+  assert.throws(() => new Router(new Uint8Array(gone.buffer.byteLength)), { code: 'ArtifactInvalid', field: 'artifact' })
+  assert.throws(() => new Router(gone.buffer), { code: 'ArtifactInvalid', field: 'artifact' })
+  assert.equal(candidates.rank({}, embedding).decisions[0].candidate_id, 'a')
+})
+
+test('a route names what is missing, given twice, or takes no part', () => {
+  const candidates = new CandidateRouter()
+  const embedding = new Float32Array([1, 0])
+  const ask = (more, one = {}) => candidates.route({ queryEmbedding: embedding, candidates: [{ id: 'a', embedding, ...one }], ...more })
+  for (const request of [undefined, null, 'tea']) assert.throws(() => candidates.route(request), { code: 'RequestInvalid', field: 'request' })
+  for (const none of [undefined, null]) assert.throws(() => ask({ queryEmbedding: none }), { code: 'RequestInvalid', field: 'queryEmbedding' })
+  for (const wrong of [5, 'ab', [], {}]) assert.throws(() => ask({ queryEmbedding: wrong }), { code: 'CandidateInvalid', field: 'queryEmbedding' })
+  assert.throws(() => ask({ queryEmbedding: [1, '0'] }), { code: 'CandidateInvalid', field: 'queryEmbedding[1]', value: 'string' })
+  assert.throws(() => ask({}, { createdAt: 1, created_at: 2 }), { code: 'CandidateInvalid', field: 'candidates[0].created_at' })
+  const old = ask({ now: 2e9 }, { created_at: 1e9 }).decisions
+  assert.deepEqual(old, ask({ now: 2e9 }, { createdAt: 1e9 }).decisions)
+  assert.notDeepEqual(old, ask({ now: 2e9 }).decisions, 'both names are read')
+  const { decisions, errors } = ask({}, { embedding: [NaN, 1] })
+  assert.deepEqual([decisions.length, errors[0].candidateId], [0, 'a'])
+  assert.deepEqual(ask({ candidates: [] }).decisions, [])
+})
+
+test('what is no text or no object stops nothing', () => {
+  const router = new Router(artifact, { encoder })
+  for (const wrong of [5, null, { pin: 'weak' }]) {
+    assert.throws(() => router.decideJson(wrong), { code: 'RequestInvalid', field: 'request' })
+    assert.throws(() => router.decideJson('"hello"', wrong), { code: 'OptionInvalid', field: 'options' })
+  }
+  for (const make of [() => new Router(artifact, null), () => new CandidateRouter(null), () => new ToolSelector(5), () => new AgentRouter(null)]) {
+    assert.throws(make, { code: 'OptionInvalid', field: 'given' })
   }
 })

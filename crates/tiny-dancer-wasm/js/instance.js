@@ -19,6 +19,27 @@ export class TinyDancerError extends Error {
   }
 }
 
+/** The module that is given: itself, its bytes, a response, or where `get` gets one of these. */
+export async function moduleOf(source, get = (url) => fetch(url)) {
+  const refused = (value, cause) => new TinyDancerError('ModuleMissing', 'source', value, 'serve tiny-dancer.wasm there, or give it', { cause })
+  let given
+  try {
+    given = await source
+    if (typeof given === 'string') given = new URL(given, globalThis.location?.href)
+    if (given instanceof URL) given = await get(given)
+    if (typeof Response !== 'undefined' && given instanceof Response) {
+      if (!given.ok) throw refused(`${given.status} ${given.url}`)
+      given = await given.arrayBuffer()
+    }
+    // A server that answers any path with its first page is the usual case of what is no module.
+    if (!(given instanceof WebAssembly.Module)) given = await WebAssembly.compile(given)
+  } catch (cause) {
+    throw cause instanceof TinyDancerError ? cause : refused(String(cause?.message ?? cause), cause)
+  }
+  if (!WebAssembly.Module.exports(given).some(({ name }) => name === 'stopped_length')) throw refused('another WebAssembly module')
+  return given
+}
+
 /** Bytes that `given` takes at most in UTF-8. */
 const room = (given) => (typeof given === 'string' ? given.length * 3 : given.length)
 

@@ -1,6 +1,7 @@
 // What a user of the package meets, over whichever engine was loaded: the native module or the WebAssembly module.
 // `index.d.ts` is generated from this file (`make node-types`).
 
+import { asJson, bytesOf, check, checkedJson, kindOf, objectOf } from './given.js'
 import { TinyDancerError } from './instance.js'
 
 export { TinyDancerError }
@@ -268,16 +269,6 @@ async function inBatches(requests, answer) {
 
 // ---- what is given, read
 
-const kindOf = (given) =>
-  given === null ? 'null' : Array.isArray(given) ? 'a list' : typeof given === 'object' ? given.constructor?.name ?? 'object' : typeof given
-
-const isObject = (given) => typeof given === 'object' && given !== null && !Array.isArray(given) && !ArrayBuffer.isView(given)
-
-function objectOf(given, field, code, remedy) {
-  if (!isObject(given)) throw new TinyDancerError(code, field, kindOf(given), remedy)
-  return given
-}
-
 function known(given, names, field) {
   objectOf(given, field, 'OptionInvalid', 'give an object')
   for (const name of Object.keys(given)) {
@@ -293,34 +284,6 @@ const ownBytes = (view) =>
   // What another thread may write to is copied before it is read.
   typeof SharedArrayBuffer !== 'undefined' && view.buffer instanceof SharedArrayBuffer ? view.slice() : view
 
-function bytesOf(given, field, code) {
-  if (given instanceof Uint8Array) return ownBytes(given)
-  if (given instanceof ArrayBuffer) return new Uint8Array(given)
-  throw new TinyDancerError(code, field, kindOf(given), 'give its bytes as a Uint8Array or ArrayBuffer')
-}
-
-/** Numbers that JSON has no word for become null in it, which asks nothing: they are refused by name. */
-function finite(given, field, code) {
-  if (typeof given === 'number') {
-    if (!Number.isFinite(given)) throw new TinyDancerError(code, field, String(given), 'give a finite number, or leave it out')
-  } else if (Array.isArray(given)) {
-    for (let place = 0; place < given.length; place++) finite(given[place], `${field}[${place}]`, code)
-  } else if (typeof given === 'object' && given !== null) {
-    for (const name of Object.keys(given)) finite(given[name], field === '' ? name : `${field}.${name}`, code)
-  }
-}
-
-function asJson(given, field, code = 'RequestInvalid') {
-  let text
-  try {
-    text = JSON.stringify(given)
-  } catch (cause) {
-    throw new TinyDancerError(code, field, cause?.message ?? String(cause), 'give what JSON can say', { cause })
-  }
-  if (text === undefined) throw new TinyDancerError(code, field, kindOf(given), 'give what JSON can say')
-  return text
-}
-
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
 function textOf(bytes, field) {
@@ -329,12 +292,6 @@ function textOf(bytes, field) {
   } catch (cause) {
     throw new TinyDancerError('RequestInvalid', field, cause.message, 'give UTF-8', { cause })
   }
-}
-
-function checkedJson(given, field, code) {
-  const text = asJson(given, field, code)
-  finite(given, field, code)
-  return text
 }
 
 const optionsOf = (given) =>
@@ -349,11 +306,19 @@ const isBuffer = (given) => typeof Buffer !== 'undefined' && Buffer.isBuffer(giv
 
 /** @returns {Float32Array} */
 function embeddingOf(given, field) {
+  const numbers = numbersOf(given, field)
+  // None are left in a buffer that was transferred away or shrunk; and none at all would be a question without an embedding.
+  if (numbers.length === 0) throw new TinyDancerError('CandidateInvalid', field, '0 numbers', 'give at least one number')
+  return numbers
+}
+
+function numbersOf(given, field) {
   const refused = (place, value) =>
     new TinyDancerError('CandidateInvalid', place, value, 'give a Float32Array, a list of numbers, or a Buffer of little-endian float32')
-  if (given instanceof Float32Array) return ownBytes(given)
+  if (given instanceof Float32Array) return given.length === 0 ? given : ownBytes(given)
   if (isBuffer(given)) {
     if (given.byteLength % 4 !== 0) throw refused(field, `a Buffer of ${given.byteLength} bytes`)
+    if (given.byteLength === 0) return new Float32Array(0)
     const { buffer, byteOffset, byteLength } = byteLengthAligned(given)
     return new Float32Array(buffer, byteOffset, byteLength / 4)
   }
@@ -408,7 +373,10 @@ function candidatesOf(given, matrix) {
     if (!(matrix instanceof Float32Array)) {
       throw new TinyDancerError('CandidateInvalid', 'embeddings', kindOf(matrix), 'give a Float32Array of one row a candidate')
     }
-    rows = ownBytes(matrix)
+    if (matrix.length === 0 && given.length > 0) {
+      throw new TinyDancerError('CandidateInvalid', 'embeddings', `0 numbers for ${given.length} candidates`, 'give one row of as many numbers for each candidate')
+    }
+    rows = matrix.length === 0 ? matrix : ownBytes(matrix)
   }
   const plain = new Array(given.length)
   for (let place = 0; place < given.length; place++) {
@@ -432,18 +400,18 @@ function candidatesOf(given, matrix) {
           // Those without one count as unlike everything.
           rows.fill(0)
         }
-        if (embedding.length !== width || width === 0) {
-          throw new TinyDancerError('CandidateInvalid', `${at}.embedding`, `${embedding.length} numbers`, width === 0 ? 'give at least one number' : `give ${width} numbers`)
+        if (embedding.length !== width) {
+          throw new TinyDancerError('CandidateInvalid', `${at}.embedding`, `${embedding.length} numbers`, `give ${width} numbers`)
         }
         rows.set(embedding, place * width)
       } else if (name === 'metadata') {
         own.metadata = metadataOf(value, `${at}.metadata`)
-        finite(own.metadata, `${at}.metadata`, 'CandidateInvalid')
+        check(own.metadata, `${at}.metadata`, 'CandidateInvalid')
       } else {
         const moved = NAMES.get(name) ?? name
         if (moved in own) throw new TinyDancerError('CandidateInvalid', `${at}.${moved}`, 'there twice', 'give it once')
         const read = momentOf(value)
-        if (typeof read === 'number') finite(read, `${at}.${moved}`, 'CandidateInvalid')
+        if (typeof read !== 'string') check(read, `${at}.${moved}`, 'CandidateInvalid')
         own[moved] = read
       }
     }
@@ -494,7 +462,7 @@ function source(config, path, bytes) {
   if (named !== undefined && given !== undefined) {
     throw new TinyDancerError('OptionInvalid', path, `given beside ${bytes}`, 'give one of the two')
   }
-  if (given !== undefined) return bytesOf(given, bytes, 'ArtifactInvalid')
+  if (given !== undefined) return ownBytes(bytesOf(given, bytes, 'ArtifactInvalid'))
   if (named === undefined) return undefined
   if (typeof named !== 'string' && !(named instanceof URL)) {
     throw new TinyDancerError('OptionInvalid', path, kindOf(named), 'give the path of a file, as text or a file: URL')
@@ -616,7 +584,7 @@ export class Router {
     const models = this.#asked()
     const asked = optionsOf(options)
     if (request instanceof Uint8Array || request instanceof ArrayBuffer) {
-      const bytes = bytesOf(request, 'request', 'RequestInvalid')
+      const bytes = ownBytes(bytesOf(request, 'request', 'RequestInvalid'))
       return JSON.parse(call(() => models.decideBytes(bytes, asked)))
     }
     const said = asJson(request, 'request')
@@ -787,7 +755,7 @@ export class CandidateRouter {
    */
   nearest(embedding, k = 5) {
     const numbers = embeddingOf(embedding, 'embedding')
-    const json = asJson({ ...this.#thresholds, k, now: present() }, 'query', 'OptionInvalid')
+    const json = checkedJson({ ...this.#thresholds, k, now: present() }, '', 'OptionInvalid')
     return JSON.parse(call(() => this.#candidates.rank(json, numbers, false))).decisions
   }
 
@@ -801,7 +769,7 @@ export class CandidateRouter {
       const given = objectOf(query, 'query', 'CandidateInvalid', 'give an object')
       const { json, numbers } = queryOf({ ...this.#thresholds, ...given })
       if (numbers === undefined) return json
-      finite(Array.from(numbers), 'query.embedding', 'CandidateInvalid')
+      check(Array.from(numbers), 'query.embedding', 'CandidateInvalid')
       return `${json.slice(0, -1)},"embedding":[${numbers}]}`
     })
     return inBatches(said, (some) => this.#candidates.rankBatch(some, true))

@@ -1,7 +1,7 @@
 // The package where there is neither Node nor its files: browsers, workers at the edge. The engine is the WebAssembly module.
 
 import { use } from './api.js'
-import { TinyDancerError } from './instance.js'
+import { moduleOf, TinyDancerError } from './instance.js'
 import { engineOf } from './wasm.js'
 
 const noFiles = (given, field) => {
@@ -24,17 +24,5 @@ const platform = {
  * @param {any} source
  */
 export async function compile(source) {
-  let given = await source
-  if (!(given instanceof WebAssembly.Module)) {
-    if (typeof given === 'string') given = new URL(given, globalThis.location?.href)
-    if (given instanceof URL) given = await fetch(given)
-    if (typeof Response !== 'undefined' && given instanceof Response) {
-      if (!given.ok) {
-        throw new TinyDancerError('ModuleMissing', 'source', `${given.status} ${given.url}`, 'serve tiny-dancer.wasm there')
-      }
-      given = await given.arrayBuffer()
-    }
-    given = await WebAssembly.compile(given)
-  }
-  use(engineOf(given), platform)
+  use(engineOf(await moduleOf(source)), platform)
 }

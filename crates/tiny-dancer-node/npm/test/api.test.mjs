@@ -96,6 +96,17 @@ describe('Router.decide', () => {
     for (const value of [NaN, Infinity]) refuses(() => router.decide('hi', { max_cost: value }), 'OptionInvalid', 'max_cost')
   })
 
+  test('an option that JSON would leave out or empty is refused, and not lifted', () => {
+    const router = new Router({ models: [{ name: 'a' }, { name: 'b' }] })
+    for (const value of [() => 'a', Symbol('a'), 5n]) refuses(() => router.decide('hi', { pin: value }), 'OptionInvalid', 'pin')
+    refuses(() => router.decide('hi', { exclude: new Set(['a']) }), 'OptionInvalid', 'exclude')
+    refuses(() => router.decide('hi', { allowed: ['a', undefined] }), 'OptionInvalid', 'allowed[1]')
+    refuses(() => router.decide('hi', { max_cost: new Date(NaN) }), 'OptionInvalid', 'max_cost')
+    for (const options of [new Map([['pin', 'a']]), Object.create({ pin: 'a' })]) refuses(() => router.decide('hi', options), 'OptionInvalid', 'options')
+    assert.equal(router.decide('hi', { pin: 'b', exclude: undefined, max_cost: null }).model, 'b', 'nothing asked is nothing refused')
+    assert.equal(router.decide('hi', Object.assign(Object.create(null), { pin: 'b' })).model, 'b')
+  })
+
   test('what cannot be routed is refused by name', () => {
     const router = new Router()
     const { model } = router.decide('hello')
@@ -397,4 +408,67 @@ test('SemanticRouter, ToolSelector, AgentRouter and TaskClassifier answer', asyn
   const classified = tasks.classify('Write a Python function that sorts a list.')
   assert.deepEqual(await tasks.classifyBatch(['Write a Python function that sorts a list.']), [classified])
   refuses(() => tasks.classify(''), 'RequestInvalid')
+})
+
+test('a condition that is not there is refused, and lets nobody through', async () => {
+  const router = new Router()
+  const embedding = new Float32Array([1, 0, 0])
+  const ask = (where) => router.route({ queryEmbedding: embedding, candidates: [{ id: 'a', embedding, metadata: { user: 'anna' } }], where })
+  for (const user of [undefined, () => 'bo', Symbol('bo')]) await rejects(ask({ user }), 'CandidateInvalid', 'query.where.user')
+  await rejects(ask({ $and: [{ user: undefined }] }), 'CandidateInvalid', 'query.where.$and[0].user')
+  await rejects(ask({ user: { $in: [undefined] } }), 'CandidateInvalid', 'query.where.user.$in[0]')
+  for (const where of [new Map([['user', 'bo']]), Object.create({ user: 'bo' })]) await rejects(ask(where), 'CandidateInvalid', 'query.where')
+  const kept = new CandidateRouter()
+  kept.add([{ id: 'a', embedding, metadata: { user: 'anna', team: undefined } }])
+  refuses(() => kept.rank({ embedding, where: { user: undefined } }), 'CandidateInvalid', 'query.where.user')
+  refuses(() => kept.nearest(embedding, NaN), 'OptionInvalid', 'k')
+  assert.deepEqual((await ask({ user: 'bo' })).decisions, [])
+  assert.equal((await ask({})).decisions.length, 1)
+})
+
+test('properties that are no JSON are refused by their place', async () => {
+  const router = new Router()
+  const circle = {}
+  circle.self = circle
+  const throwing = { get user() { throw new Error('not now') } }
+  const given = (more) => router.route({ text: 'tea', candidates: [{ id: 'a' }, { id: 'b', ...more }] })
+  for (const metadata of [circle, throwing, new Map([['user', 'anna']])]) {
+    await rejects(given({ metadata }), 'CandidateInvalid', 'candidates[1].metadata')
+  }
+  await rejects(given({ metadata: { rows: [5n] } }), 'CandidateInvalid', 'candidates[1].metadata.rows[0]')
+  await rejects(given({ accessCount: 5n }), 'CandidateInvalid', 'candidates[1].access_count')
+  await rejects(given({ id: Symbol('b') }), 'CandidateInvalid', 'candidates[1].id')
+  assert.equal((await given({ metadata: { at: new Date(0), user: undefined } })).decisions.length, 2)
+})
+
+test('a buffer that was given away has no numbers and no bytes, and stops nothing', async () => {
+  const router = new Router()
+  const kept = new CandidateRouter()
+  const embedding = new Float32Array([1, 0, 0])
+  kept.add([{ id: 'a', embedding }])
+  const gone = new Float32Array(3)
+  structuredClone(gone.buffer, { transfer: [gone.buffer] })
+  for (const none of [gone, new Float32Array(0), [], Buffer.alloc(0)]) {
+    await rejects(router.route({ queryEmbedding: none, candidates: [{ id: 'a', embedding }] }), 'CandidateInvalid', 'queryEmbedding')
+    await rejects(router.route({ queryEmbedding: embedding, candidates: [{ id: 'a', embedding: none }] }), 'CandidateInvalid', 'candidates[0].embedding')
+    refuses(() => kept.nearest(none), 'CandidateInvalid', 'embedding')
+  }
+  await rejects(router.route({ queryEmbedding: embedding, candidates: [{ id: 'a' }], embeddings: gone }), 'CandidateInvalid', 'embeddings')
+  for (const none of [gone.buffer, new Uint8Array(gone.buffer.byteLength), new ArrayBuffer(0)]) {
+    refuses(() => router.decide(none), 'RequestInvalid', 'request')
+    refuses(() => new Router({ artifact: none }), 'ArtifactInvalid', 'artifact')
+    refuses(() => new CandidateRouter({ artifact: none }), 'ArtifactInvalid', 'artifact')
+    refuses(() => new CandidateRouter({ encoder: none }), 'ArtifactInvalid', 'encoder')
+  }
+  assert.equal(kept.nearest(embedding, 1)[0].candidate_id, 'a')
+})
+
+test('an encoder that an artifact names is looked up among the encoders alone', () => {
+  for (const name of ['__proto__', 'constructor', '../../package.json']) {
+    const header = JSON.stringify({ __metadata__: { tiny_dancer: JSON.stringify({ features: { encoder: name } }) } })
+    const artifact = Buffer.alloc(8 + header.length)
+    artifact.writeBigUInt64LE(BigInt(header.length))
+    artifact.write(header, 8)
+    assert.match(refuses(() => new Router({ artifact }), 'EncoderMissing', 'encoder').remedy, /tiny-dancer-encoder/)
+  }
 })

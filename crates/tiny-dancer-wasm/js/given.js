@@ -1,0 +1,84 @@
+// What is given, as JSON or as bytes. What JSON would leave out, make null or make empty without a word is refused by name: an
+// option or a filter that is silently not there asks for something else than was asked.
+
+import { TinyDancerError } from './instance.js'
+
+export const kindOf = (given) =>
+  given === null ? 'null' : Array.isArray(given) ? 'a list' : typeof given === 'object' ? given.constructor?.name ?? 'object' : typeof given
+
+const isObject = (given) => typeof given === 'object' && given !== null && !Array.isArray(given) && !ArrayBuffer.isView(given)
+
+export function objectOf(given, field, code, remedy) {
+  if (!isObject(given)) throw new TinyDancerError(code, field, kindOf(given), remedy)
+  return given
+}
+
+/** Bytes, of which there have to be some: a buffer that was transferred away has none left. */
+export function bytesOf(given, field, code) {
+  const remedy = 'give its bytes as a Uint8Array or ArrayBuffer'
+  if (!(given instanceof Uint8Array || given instanceof ArrayBuffer)) throw new TinyDancerError(code, field, kindOf(given), remedy)
+  if (given.byteLength === 0) throw new TinyDancerError(code, field, '0 bytes', remedy)
+  return given instanceof ArrayBuffer ? new Uint8Array(given) : given
+}
+
+/** Whether an object without names of its own is nothing more: a Map is, and what inherits its options is. */
+function isPlain(given) {
+  const from = Object.getPrototypeOf(given)
+  return from === null || Object.getPrototypeOf(from) === null
+}
+
+/** `filter`: whether undefined, which elsewhere is nothing asked, would lift a condition. */
+function words(given, field, code, filter) {
+  const refuse = (value, remedy) => {
+    throw new TinyDancerError(code, field || 'options', value, remedy)
+  }
+  if (typeof given === 'string' || typeof given === 'boolean' || given === null) return
+  if (typeof given === 'number') {
+    if (!Number.isFinite(given)) refuse(String(given), 'give a finite number, or leave it out')
+  } else if (typeof given === 'bigint') {
+    refuse(`${given}n`, 'give a number or a text, or leave it out')
+  } else if (typeof given !== 'object') {
+    refuse(kindOf(given), 'give what JSON can say, or leave it out')
+  } else if (Array.isArray(given)) {
+    for (let place = 0; place < given.length; place++) words(given[place], `${field}[${place}]`, code, filter)
+  } else if (typeof given.toJSON === 'function') {
+    const said = given.toJSON()
+    if (said === null) refuse(String(given), 'give what JSON can say, or leave it out')
+    words(said, field, code, filter)
+  } else {
+    const names = Object.keys(given)
+    if (names.length === 0 && !isPlain(given)) refuse(kindOf(given), 'give what JSON can say, or leave it out')
+    for (const name of names) {
+      if (given[name] === undefined && !filter) continue
+      words(given[name], field === '' ? name : `${field}.${name}`, code, filter || name === 'where')
+    }
+  }
+}
+
+/** Refuses what JSON would not say as it was meant; `field` is empty for options, whose names say enough. */
+export function check(given, field, code) {
+  try {
+    words(given, field, code, false)
+  } catch (cause) {
+    if (cause instanceof TinyDancerError) throw cause
+    // JSON itself says better what circle exhausted the stack; else a getter of the caller's threw.
+    asJson(given, field, code)
+    throw new TinyDancerError(code, field || 'options', cause?.message ?? String(cause), 'give what JSON can say', { cause })
+  }
+}
+
+export function asJson(given, field, code = 'RequestInvalid') {
+  let text
+  try {
+    text = JSON.stringify(given)
+  } catch (cause) {
+    throw new TinyDancerError(code, field || 'options', cause?.message ?? String(cause), 'give what JSON can say', { cause })
+  }
+  if (text === undefined) throw new TinyDancerError(code, field || 'options', kindOf(given), 'give what JSON can say')
+  return text
+}
+
+export function checkedJson(given, field, code) {
+  check(given, field, code)
+  return asJson(given, field, code)
+}
