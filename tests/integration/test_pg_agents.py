@@ -748,6 +748,7 @@ def test_null_says_nothing_and_of_a_null_request_nothing_is_known(three: Connect
         ("'a', 'ensemble'", "TD009", "members of agent 'a': 0 of a ensemble"),
         ("'a', 'llm', '{code,NULL}'", "22004", "capabilities: a null among them"),
         ("'a', 'llm', '{\"\"}'", "TD009", "capabilities: an empty one"),
+        ("'a', 'llm', '{{a,b},{c,d}}'", "TD009", "agent: invalid type: sequence"),
         ("'a', 'llm', '{}', 'NaN'", "22003", "cost_per_1k_tokens: NaN"),
         ("'a', 'llm', '{}', -1", "22003", "cost_per_1k_tokens: -1"),
         ("'a', 'llm', '{}', NULL, 'Infinity'", "22003", "cost_per_call: Infinity"),

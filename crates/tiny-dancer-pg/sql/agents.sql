@@ -84,7 +84,7 @@ BEGIN
             MESSAGE = 'an argument is not valid', DETAIL = CASE WHEN name IS NULL THEN 'name' ELSE 'replace' END || ': null',
             HINT = 'give the agent a name, and replace as true or false';
     END IF;
-    IF array_position(capabilities, NULL) IS NOT NULL THEN
+    IF EXISTS (SELECT FROM unnest(capabilities) AS each WHERE each IS NULL) THEN
         RAISE null_value_not_allowed USING
             MESSAGE = 'an argument is not valid', DETAIL = 'capabilities: a null among them', HINT = 'give texts';
     END IF;
