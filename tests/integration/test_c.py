@@ -24,6 +24,7 @@ from tests.integration.doors import (
     Answers,
     compared,
     count,
+    make,
     needs,
     replayed,
     run,

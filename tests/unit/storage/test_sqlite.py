@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tiny_dancer.storage.touches import Touch
+
 
 def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     old = os.umask(0)
