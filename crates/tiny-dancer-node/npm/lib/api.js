@@ -475,23 +475,25 @@ const grown = (/** @type {any} */ space, size) => (space.length < size ? new spa
  */
 function numbersOf(given, width, matrix) {
   const { length } = given
-  const ids = new Array(length)
+  const ids = []
   if (matrix === undefined) gathered = grown(gathered, length * width)
+  const rows = gathered
   told = grown(told, 3 * length)
   told.fill(NaN, 0, 3 * length)
   for (let place = 0; place < length; place++) {
     const candidate = given[place]
     if (!isObject(candidate)) return undefined
+    let id
     let found = matrix
     for (const name of Object.keys(candidate)) {
       const value = candidate[name]
       if (value === undefined || value === null) continue
       if (name === 'id') {
         if (typeof value !== 'string' || !ORDERLY.test(value)) return undefined
-        ids[place] = value
+        id = value
       } else if (name === 'embedding') {
         if (found !== undefined || !(value instanceof Float32Array) || value.length !== width) return undefined
-        gathered.set(value, place * width)
+        rows.set(value, place * width)
         found = value
       } else {
         const at = NUMBERS.get(name)
@@ -502,7 +504,8 @@ function numbersOf(given, width, matrix) {
         told[slot] = number
       }
     }
-    if (found === undefined || ids[place] === undefined) return undefined
+    if (found === undefined || id === undefined) return undefined
+    ids.push(id)
   }
   return new Set(ids).size === length ? ids : undefined
 }
