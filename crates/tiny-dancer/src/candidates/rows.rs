@@ -132,7 +132,7 @@ fn as_written(value: f32) -> f64 {
             return read;
         }
     }
-    value.to_string().parse().unwrap_or(wide)
+    serde_json::to_string(&value).ok().and_then(|written| written.parse().ok()).unwrap_or(wide)
 }
 
 /// Up to here each whole number is an f32 of its own.
