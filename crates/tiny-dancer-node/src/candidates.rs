@@ -80,6 +80,7 @@ impl Scorer {
     ///
     /// Gives 1 where it is calibrated, 0 where not, and −1 where [`Self::rank`] has to be asked, which has more to say.
     #[napi]
+    #[allow(clippy::too_many_arguments)] // numbers that cross the border one by one need no object
     pub fn rank_rows(
         &self,
         embeddings: Float32ArraySlice,

@@ -213,16 +213,12 @@ fn dot_rows_f32_avx2<const SQUARES: bool>(
             // SAFETY: every block is eight readable floats; the loads need no alignment.
             unsafe {
                 let q = _mm256_loadu_ps(q.as_ptr());
-                let [a, b, c, d] = [a, b, c, d].map(|block| _mm256_loadu_ps(block.as_ptr()));
-                sums[0] = _mm256_add_ps(sums[0], _mm256_mul_ps(a, q));
-                sums[1] = _mm256_add_ps(sums[1], _mm256_mul_ps(b, q));
-                sums[2] = _mm256_add_ps(sums[2], _mm256_mul_ps(c, q));
-                sums[3] = _mm256_add_ps(sums[3], _mm256_mul_ps(d, q));
-                if SQUARES {
-                    own[0] = _mm256_add_ps(own[0], _mm256_mul_ps(a, a));
-                    own[1] = _mm256_add_ps(own[1], _mm256_mul_ps(b, b));
-                    own[2] = _mm256_add_ps(own[2], _mm256_mul_ps(c, c));
-                    own[3] = _mm256_add_ps(own[3], _mm256_mul_ps(d, d));
+                for (lane, block) in [a, b, c, d].into_iter().enumerate() {
+                    let row = _mm256_loadu_ps(block.as_ptr());
+                    sums[lane] = _mm256_add_ps(sums[lane], _mm256_mul_ps(row, q));
+                    if SQUARES {
+                        own[lane] = _mm256_add_ps(own[lane], _mm256_mul_ps(row, row));
+                    }
                 }
             }
         }

@@ -97,7 +97,7 @@ impl CandidateScorer {
                 confidence: as_written(confidence),
                 uncertainty: as_written(uncertainty),
                 use_lightweight: sure && *calibrated,
-                as_before: before.replace(score) == Some(score),
+                as_before: before.replace(score.to_bits()) == Some(score.to_bits()),
             }
         }));
         true
@@ -120,7 +120,7 @@ fn as_written(value: f32) -> f64 {
     if (1e-3..1e3).contains(&value.abs()) {
         let nearest = |places: usize| {
             let read = (wide * POWERS[places]).round_ties_even() / POWERS[places];
-            (read as f32 == value).then_some(read)
+            ((read as f32).to_bits() == value.to_bits()).then_some(read)
         };
         let mut places = USUAL_PLACES;
         if nearest(places).is_some() {
