@@ -17,7 +17,7 @@ const rows = numbers.subarray(1 + width)
 const candidates = Array.from({ length: rows.length / width }, (_, row) => ({ id: `c${row}` }))
 const kept = new CandidateRouter()
 kept.add(candidates, rows)
-const asEach = candidates.map(({ id }, row) => ({ id, embedding: rows.subarray(row * width, (row + 1) * width) }))
+const asEach = candidates.map(({ id }, row) => ({ id, embedding: rows.slice(row * width, (row + 1) * width) }))
 const once = new Router()
 
 /** The best round's microseconds a call. */
@@ -45,7 +45,7 @@ function bestAtOnce(calls, work) {
 const decide_us = bestAtOnce(texts.length * 10, (call) => router.decide(texts[call % texts.length]))
 const rank_us = bestAtOnce(500, () => kept.nearest(query, 10))
 const matrix_us = await best(200, () => once.route({ queryEmbedding: query, candidates, embeddings: rows, k: 10 }))
-const each_us = await best(200, () => once.route({ queryEmbedding: query, candidates: asEach, k: 10 }))
+const each_us = await best(200, () => once.route({ queryEmbedding: query, candidates: asEach }))
 const begun = performance.now()
 const batch = await router.decideBatch(Array.from({ length: 4096 }, (_, row) => texts[row % texts.length]))
 const batch_us = ((performance.now() - begun) * 1000) / batch.length

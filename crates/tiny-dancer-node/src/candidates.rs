@@ -1,18 +1,22 @@
 //! Queries to candidates.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use napi::bindgen_prelude::{AsyncTask, Float32ArraySlice, Uint8ArraySlice};
+use napi::bindgen_prelude::{AsyncTask, Float32ArraySlice, Float64ArraySlice, Uint8ArraySlice};
 use napi_derive::napi;
-use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, Precision};
+use tiny_dancer::candidates::{
+    CandidateDoor, CandidateScorer, Precision, Rows, RowsScratch, seconds_of_number,
+};
 use tiny_dancer::resilience::Guarded;
+use tiny_dancer::{Error, ErrorKind, Pool};
 
 use crate::border::{Batch, behind_breaker, guard, held, now};
 use crate::router::{Encoder, shared};
 
 /// What scores candidates, behind a breaker; where it fails, the combination without training ranks.
 #[napi]
-pub struct Scorer(Arc<Guarded<CandidateScorer>>);
+pub struct Scorer(Arc<Guarded<CandidateScorer>>, Pool<RowsScratch>);
 
 fn scorer(artifact: Option<Uint8ArraySlice>) -> tiny_dancer::Result<CandidateScorer> {
     artifact.map_or_else(|| Ok(CandidateScorer::default()), |bytes| CandidateScorer::from_bytes(&bytes))
@@ -30,7 +34,7 @@ impl Scorer {
     /// As [`CandidateScorer::from_bytes`].
     #[napi(constructor)]
     pub fn new(artifact: Option<Uint8ArraySlice>, breaker: Option<u32>) -> napi::Result<Self> {
-        guard(|| Ok(Self(Arc::new(behind_breaker(scorer(artifact)?, breaker)?))))
+        guard(|| Ok(Self(Arc::new(behind_breaker(scorer(artifact)?, breaker)?), Pool::default())))
     }
 
     /// Serves another artifact; where it does not load, what served goes on serving.
@@ -70,6 +74,79 @@ impl Scorer {
             door.rank_guarded(&self.0, &query, embedding.as_deref(), false, now())
         })
     }
+
+    /// The same of candidates of which no more is known than numbers: embeddings row after row, and what else is known,
+    /// property after property, NaN where it is not. Writes the answer to `out`, four numbers a candidate.
+    ///
+    /// Gives 1 where it is calibrated, 0 where not, and −1 where [`Self::rank`] has to be asked, which has more to say.
+    #[napi]
+    #[allow(clippy::too_many_arguments)] // numbers that cross the border one by one need no object
+    pub fn rank_rows(
+        &self,
+        embeddings: Float32ArraySlice,
+        numbers: Float64ArraySlice,
+        query: Float32ArraySlice,
+        now: f64,
+        confidence_threshold: f64,
+        max_uncertainty: f64,
+        mut out: Float64ArraySlice,
+    ) -> i32 {
+        let now = seconds_of_number(now).unwrap_or(now);
+        let thresholds = [confidence_threshold as f32, max_uncertainty as f32];
+        // SAFETY: it is none of the arrays that are read, and Node does nothing else before this returns.
+        let out = unsafe { out.as_mut() };
+        self.ranked((&embeddings, &numbers, &query), now, thresholds, out).map_or(BY_JSON, i32::from)
+    }
+}
+
+/// What [`Scorer::rank_rows`] answers where there is more to say than numbers.
+const BY_JSON: i32 = -1;
+/// Numbers of a candidate as given, after each other: when it was made, uses, the share that helped.
+const GIVEN: usize = 3;
+/// And as answered: row, confidence, uncertainty, whether a light model will do (1) and the score is the last one's (2).
+const ANSWERED: usize = 4;
+
+impl Scorer {
+    /// None where the JSON of the same has more to say.
+    fn ranked(
+        &self,
+        (embeddings, numbers, query): (&[f32], &[f64], &[f32]),
+        now: f64,
+        thresholds: [f32; 2],
+        out: &mut [f64],
+    ) -> Option<bool> {
+        let (created_at, rest) = numbers.split_at(numbers.len() / GIVEN);
+        let (access_count, success_rate) = rest.split_at(rest.len() / 2);
+        let rows = Rows { embeddings, created_at, access_count, success_rate };
+        self.1.with(|scratch| {
+            let learned = |scorer: &CandidateScorer| {
+                // What fails here fails again by JSON, and is counted and said there.
+                let work = AssertUnwindSafe(|| scorer.rank_rows(&rows, query, now, thresholds, scratch));
+                let ranked = catch_unwind(work).unwrap_or(false);
+                if ranked && scratch.ranked.len() * ANSWERED == out.len() {
+                    Ok(Some(()))
+                } else {
+                    Err(by_json())
+                }
+            };
+            self.0.ask(crate::border::now(), learned, |_, _| Err(by_json())).ok()??;
+            for (ranked, out) in scratch.ranked.iter().zip(out.chunks_exact_mut(ANSWERED)) {
+                let flags = u8::from(ranked.use_lightweight) | u8::from(ranked.as_before) << 1;
+                out.copy_from_slice(&[
+                    ranked.row.into(),
+                    ranked.confidence,
+                    ranked.uncertainty,
+                    flags.into(),
+                ]);
+            }
+            Some(scratch.calibrated)
+        })
+    }
+}
+
+/// An error that no breaker counts: the question is asked again by JSON.
+fn by_json() -> Error {
+    Error::new(ErrorKind::CandidateInvalid, "candidates", "more than numbers", "give them as JSON")
 }
 
 /// Candidates that stay, and what ranks them.

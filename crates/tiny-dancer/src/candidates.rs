@@ -14,6 +14,7 @@ mod moment;
 pub(crate) mod postings;
 mod properties;
 mod rank;
+mod rows;
 mod scorer;
 mod set;
 pub(crate) mod terms;
@@ -29,6 +30,7 @@ pub use matrix::{MOST_DIMENSIONS, MOST_ROWS, Matrix, MatrixScratch, Precision, S
 pub use metadata::{DEEPEST_METADATA, Kind, Metadata, Scalar, Value};
 pub use moment::{seconds_of_number, seconds_of_text};
 pub use rank::{RankOptions, RankScratch, Ranked};
+pub use rows::{RankedRow, Rows, RowsScratch};
 pub use scorer::{
     CalibratedOn, CandidateScorer, KeptSet, KnotRows, Likeness, RelevanceSpec, ScoreCheck, ScorerHeader,
     ScorerKind, ScorerScratch,

@@ -153,7 +153,7 @@ pub fn dot_rows_f32(rows: &[f32], stride: usize, query: &[f32], out: &mut [f32])
     #[cfg(target_arch = "x86_64")]
     if has_avx2() {
         // SAFETY: the processor has AVX2, as was just asked.
-        unsafe { dot_rows_f32_avx2(rows, stride, query, out) };
+        unsafe { dot_rows_f32_avx2::<false>(rows, stride, query, out, &mut []) };
         return;
     }
     for (row, sum) in out.iter_mut().enumerate() {
@@ -161,20 +161,43 @@ pub fn dot_rows_f32(rows: &[f32], stride: usize, query: &[f32], out: &mut [f32])
     }
 }
 
-/// Four rows at a time, so that their sums need not wait for each other; each keeps its eight lanes.
+/// The same of rows that lie one after the other, and their sums of squares, in one pass.
+#[inline]
+pub fn dot_rows_and_squares_f32(rows: &[f32], query: &[f32], out: &mut [f32], squares: &mut [f32]) {
+    let width = query.len();
+    #[cfg(target_arch = "x86_64")]
+    if has_avx2() {
+        // SAFETY: the processor has AVX2, as was just asked.
+        unsafe { dot_rows_f32_avx2::<true>(rows, width, query, out, squares) };
+        return;
+    }
+    for (row, (sum, square)) in out.iter_mut().zip(squares).enumerate() {
+        let row = &rows[row * width..][..width];
+        (*sum, *square) = (dot_f32_scalar(row, query), dot_f32_scalar(row, row));
+    }
+}
+
+/// Four rows at a time, so that their sums need not wait for each other; each keeps its eight lanes. With `SQUARES` their
+/// sums of squares, too; without, `squares` is left alone.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn dot_rows_f32_avx2(rows: &[f32], stride: usize, query: &[f32], out: &mut [f32]) {
+fn dot_rows_f32_avx2<const SQUARES: bool>(
+    rows: &[f32],
+    stride: usize,
+    query: &[f32],
+    out: &mut [f32],
+    squares: &mut [f32],
+) {
     use std::arch::x86_64::{
         __m256, _mm256_add_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_setzero_ps, _mm256_storeu_ps,
     };
     let width = query.len();
     let (query_blocks, query_rest) = query.as_chunks::<8>();
-    let finish = |sums: __m256, rest: &[f32]| {
+    let finish = |sums: __m256, rest: &[f32], other_rest: &[f32]| {
         let mut lanes = [0f32; 8];
         // SAFETY: eight floats are writeable there; the store needs no alignment.
         unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sums) };
-        for (lane, (x, y)) in rest.iter().zip(query_rest).enumerate() {
+        for (lane, (x, y)) in rest.iter().zip(other_rest).enumerate() {
             lanes[lane] += x * y;
         }
         sum_lanes(lanes)
@@ -184,24 +207,36 @@ fn dot_rows_f32_avx2(rows: &[f32], stride: usize, query: &[f32], out: &mut [f32]
         let row = |lane: usize| rows[(4 * block + lane) * stride..][..width].as_chunks::<8>();
         let blocks = [row(0), row(1), row(2), row(3)];
         let mut sums = [_mm256_setzero_ps(); 4];
+        let mut own = [_mm256_setzero_ps(); 4];
         let each = blocks[0].0.iter().zip(blocks[1].0).zip(blocks[2].0).zip(blocks[3].0).zip(query_blocks);
         for ((((a, b), c), d), q) in each {
             // SAFETY: every block is eight readable floats; the loads need no alignment.
             unsafe {
                 let q = _mm256_loadu_ps(q.as_ptr());
-                sums[0] = _mm256_add_ps(sums[0], _mm256_mul_ps(_mm256_loadu_ps(a.as_ptr()), q));
-                sums[1] = _mm256_add_ps(sums[1], _mm256_mul_ps(_mm256_loadu_ps(b.as_ptr()), q));
-                sums[2] = _mm256_add_ps(sums[2], _mm256_mul_ps(_mm256_loadu_ps(c.as_ptr()), q));
-                sums[3] = _mm256_add_ps(sums[3], _mm256_mul_ps(_mm256_loadu_ps(d.as_ptr()), q));
+                for (lane, block) in [a, b, c, d].into_iter().enumerate() {
+                    let row = _mm256_loadu_ps(block.as_ptr());
+                    sums[lane] = _mm256_add_ps(sums[lane], _mm256_mul_ps(row, q));
+                    if SQUARES {
+                        own[lane] = _mm256_add_ps(own[lane], _mm256_mul_ps(row, row));
+                    }
+                }
             }
         }
         for lane in 0..4 {
-            four[lane] = finish(sums[lane], blocks[lane].1);
+            let rest = blocks[lane].1;
+            four[lane] = finish(sums[lane], rest, query_rest);
+            if SQUARES {
+                squares[4 * block + lane] = finish(own[lane], rest, rest);
+            }
         }
     }
     let done = 4 * fours.len();
     for (place, sum) in rest.iter_mut().enumerate() {
-        *sum = dot_f32_scalar(&rows[(done + place) * stride..][..width], query);
+        let row = &rows[(done + place) * stride..][..width];
+        *sum = dot_f32_scalar(row, query);
+        if SQUARES {
+            squares[done + place] = dot_f32_scalar(row, row);
+        }
     }
 }
 

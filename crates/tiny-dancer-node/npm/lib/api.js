@@ -420,6 +420,64 @@ function candidatesOf(given, matrix) {
   return { json: asJson(plain, 'candidates', 'CandidateInvalid'), rows }
 }
 
+/** Numbers of candidates by their names, and which of three they are. */
+const NUMBERS = new Map([
+  ['createdAt', 0], ['created_at', 0], ['accessCount', 1], ['access_count', 1], ['successRate', 2], ['success_rate', 2],
+])
+
+/** Candidates below this number are ranked by their numbers where there is nothing else to rank them by. */
+const FEW = 1024
+
+/** Ids of which JavaScript's order is the engine's, by UTF-8. */
+const ORDERLY = /^[^\ud800-\uffff]+$/
+
+/** What else is known of candidates, and what is answered: both are read before a call returns. */
+let told = new Float64Array(0)
+let answered = new Float64Array(0)
+
+const grown = (/** @type {any} */ space, size) => (space.length < size ? new space.constructor(size) : space)
+
+/**
+ * Ids of candidates of which no more is known than numbers, which are then in place; undefined where there is more, or a
+ * mistake, which their JSON says.
+ */
+function numbersOf(given, width, matrix) {
+  const { length } = given
+  const ids = []
+  if (matrix === undefined) gathered = grown(gathered, length * width)
+  const rows = gathered
+  told = grown(told, 3 * length)
+  told.fill(NaN, 0, 3 * length)
+  for (let place = 0; place < length; place++) {
+    const candidate = given[place]
+    if (!isObject(candidate)) return undefined
+    let id
+    let found = matrix
+    for (const name of Object.keys(candidate)) {
+      const value = candidate[name]
+      if (value === undefined || value === null) continue
+      if (name === 'id') {
+        if (typeof value !== 'string' || !ORDERLY.test(value)) return undefined
+        id = value
+      } else if (name === 'embedding') {
+        if (found !== undefined || !(value instanceof Float32Array) || value.length !== width) return undefined
+        rows.set(value, place * width)
+        found = value
+      } else {
+        const at = NUMBERS.get(name)
+        const number = momentOf(value)
+        if (at === undefined || !Number.isFinite(number)) return undefined
+        const slot = at * length + place
+        if (!Number.isNaN(told[slot])) return undefined
+        told[slot] = number
+      }
+    }
+    if (found === undefined || id === undefined) return undefined
+    ids.push(id)
+  }
+  return new Set(ids).size === length ? ids : undefined
+}
+
 const present = () => Date.now() / 1000
 
 /** What is asked, at the time it names, or now. */
@@ -628,6 +686,11 @@ export class Router {
     }
     const { length } = listOf(candidates, 'candidates', 'CandidateInvalid')
     const asked = missing(queryEmbedding) ? undefined : embeddingOf(queryEmbedding, 'queryEmbedding')
+    const plain = [text, metadata, where, diversity].every(missing)
+    if (plain && asked !== undefined && length > 0 && length < FEW && !this.#quantised && this.#scorer.rankRows !== undefined) {
+      const response = this.#byNumbers(asked, candidates, embeddings ?? undefined, k ?? length, momentOf(now ?? present()))
+      if (response !== undefined) return response
+    }
     const query = queryOf({
       ...this.#thresholds,
       // Where there are no candidates there is nothing it could be as wide as.
@@ -658,6 +721,36 @@ export class Router {
     }
   }
 
+  /** What `route` gives where numbers are all there is to rank by; undefined where the engine has to be asked by JSON. */
+  #byNumbers(query, candidates, matrix, k, now) {
+    const { length } = candidates
+    if (!(Number.isInteger(k) && k > 0 && Number.isFinite(now) && (matrix === undefined || matrix instanceof Float32Array))) return undefined
+    const ids = numbersOf(candidates, query.length, matrix)
+    if (ids === undefined) return undefined
+    answered = grown(answered, 4 * length)
+    const out = answered.subarray(0, 4 * length)
+    const rows = matrix === undefined ? gathered.subarray(0, length * query.length) : ownBytes(matrix)
+    const { confidence_threshold, max_uncertainty } = this.#thresholds
+    const begun = performance.now()
+    const calibrated = this.#scorer.rankRows(rows, told.subarray(0, 3 * length), query, now, confidence_threshold, max_uncertainty, out)
+    const inferenceTimeUs = (performance.now() - begun) * 1000
+    if (calibrated < 0) return undefined
+    const decisions = new Array(length)
+    /** Where those begin that have the same score. */
+    let same = 0
+    for (let place = 0, at = 0; place < length; place++, at += 4) {
+      const flags = out[at + 3]
+      if (flags < 2) {
+        orderById(decisions, same, place)
+        same = place
+      }
+      decisions[place] = { candidateId: ids[out[at]], confidence: out[at + 1], useLightweight: (flags & 1) === 1, uncertainty: out[at + 2] }
+    }
+    orderById(decisions, same, length)
+    if (k < length) decisions.length = k
+    return { decisions, inferenceTimeUs, errors: [], calibrated: calibrated === 1 }
+  }
+
   /**
    * Serves what the file at `modelPath` has now. Where that does not load, what served goes on serving.
    * @returns {Promise<void>}
@@ -686,6 +779,13 @@ export class Router {
     }
     return closed
   }
+}
+
+/** Puts decisions that have the same score, those from `start` up to `end`, in the order of their ids. */
+function orderById(decisions, start, end) {
+  if (end - start < 2) return
+  const same = decisions.slice(start, end).sort((one, other) => (one.candidateId < other.candidateId ? -1 : 1))
+  for (let place = start; place < end; place++) decisions[place] = same[place - start]
 }
 
 const RANKING = ['confidenceThreshold', 'maxUncertainty', 'enableQuantization', 'enableCircuitBreaker', 'circuitBreakerThreshold']

@@ -343,6 +343,57 @@ describe('Router.route', () => {
     }
   })
 
+  test('numbers alone are ranked, and refused, as their JSON is', async () => {
+    let state = 7
+    const random = () => (state = (state * 48271) % 2147483647) / 2147483647
+    const maybe = (value) => (random() < 0.3 ? undefined : value)
+    const routers = [new Router(), new Router({ modelPath: scorerPath, confidenceThreshold: 0.3, maxUncertainty: 0.9 })]
+    const answered = async (router, request) => {
+      try {
+        const { inferenceTimeUs: _, ...rest } = await router.route(request)
+        return rest
+      } catch (error) {
+        return { code: error.code, field: error.field, value: error.value, remedy: error.remedy }
+      }
+    }
+    let ties = 0
+    for (let round = 0; round < 200; round++) {
+      const width = 1 + Math.floor(random() * 40)
+      const vector = () => Float32Array.from({ length: width }, () => (random() - 0.4) * 10 ** (random() * 4 - 2))
+      const few = [vector(), new Float32Array(width)]
+      const candidates = Array.from({ length: 1 + Math.floor(random() * 60) }, (_, row) => ({
+        id: `${round % 9 === 0 ? ['b', 'ä', '𝒳', '￿'][row % 4] : 'c'}${Math.floor(random() * 1e6)}-${row}`,
+        embedding: random() < 0.3 ? few[row % 2] : vector(),
+        [random() < 0.5 ? 'createdAt' : 'created_at']: maybe(random() < 0.3 ? new Date(1e12 * random()) : 1.7 * 10 ** (9 + 3 * Math.floor(random() * 4)) * random()),
+        accessCount: maybe(Math.floor(random() * 1000)),
+        successRate: maybe(random()),
+      }))
+      const request = { queryEmbedding: vector(), candidates, now: 1.7e9, k: maybe(1 + Math.floor(random() * 70)) }
+      // Now and then, something of which the JSON has more to say.
+      const [first] = candidates
+      const changes = [
+        () => (first.embedding = vector().fill(NaN)), () => (first.id = candidates.at(-1).id), () => (first.successRate = 1.5),
+        () => (first.accessCount = -1), () => (request.queryEmbedding = vector().fill(Infinity)), () => (first.trials = 3),
+        () => (request.queryEmbedding = new Float32Array(width + 1)), () => (first.createdAt = '2020-02-02'), () => (first.id = ''),
+        () => (first.embedding = new Float32Array(width + 1)), () => (request.k = 0), () => (first.created_at = first.createdAt = 5),
+      ]
+      changes[Math.floor(random() * 24)]?.()
+      const flat = candidates.every(({ embedding }) => embedding.length === width)
+      for (const router of routers) {
+        // An empty text changes no answer, and is not a number.
+        const byNumbers = await answered(router, request)
+        assert.deepEqual(byNumbers, await answered(router, { ...request, text: '' }), `round ${round}`)
+        if (flat) {
+          const rows = Float32Array.from(candidates.flatMap(({ embedding }) => [...embedding]))
+          const bare = candidates.map(({ embedding: _, ...rest }) => rest)
+          assert.deepEqual(await answered(router, { ...request, candidates: bare, embeddings: rows }), byNumbers, `round ${round}`)
+        }
+        ties += byNumbers.decisions?.some(({ confidence }, place) => confidence === byNumbers.decisions[place + 1]?.confidence) ? 1 : 0
+      }
+    }
+    assert.ok(ties > 20, `${ties}`)
+  })
+
   test('200 callers at once each have their own answer', async () => {
     const router = new Router()
     const callers = Array.from({ length: 200 }, async (_, row) => {

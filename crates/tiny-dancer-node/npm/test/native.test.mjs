@@ -57,6 +57,26 @@ test('a set that stopped in its middle says so until it is made anew', options, 
   }
 })
 
+test('numbers alone are ranked where they lie, and by JSON where there is more to say', options, async () => {
+  const { Scorer } = native()
+  const { rankRows } = Scorer.prototype
+  const answers = []
+  Scorer.prototype.rankRows = function (...given) {
+    answers.push(rankRows.apply(this, given))
+    return answers.at(-1)
+  }
+  try {
+    const router = new Router()
+    const route = (change) => router.route({ queryEmbedding: [1, 0], candidates: [{ id: 'a', embedding: new Float32Array([1, 0]), ...change }] })
+    for (const change of [{}, { successRate: 0.5, createdAt: new Date(0) }, { text: 'tea' }, { embedding: [1, 0] }, { embedding: new Float32Array([NaN, 0]) }]) {
+      assert.equal((await route(change)).decisions.length, Number.isNaN(change.embedding?.[0]) ? 0 : 1)
+    }
+  } finally {
+    Scorer.prototype.rankRows = rankRows
+  }
+  assert.deepEqual(answers, [0, 0, -1])
+})
+
 test('while the artifact fails, rules decide; the breaker opens, and is open for users to see', options, () => {
   const router = new Router({ circuitBreakerThreshold: 2 })
   const request = [{ role: 'user', content: 'Prove that there are infinitely many primes.' }]

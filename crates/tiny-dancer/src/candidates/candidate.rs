@@ -55,7 +55,9 @@ pub(super) fn refused(place: usize, field: &str, value: impl std::fmt::Display, 
 /// Most parts of a namespace.
 const DEEPEST_NAMESPACE: usize = 32;
 /// Largest count a candidate may have: beyond it a count is a mistake, and below it sums stay exact.
-const LARGEST_COUNT: f64 = 1e9;
+pub(super) const LARGEST_COUNT: f64 = 1e9;
+/// Seconds from 1970, before or after, that a time may be.
+pub(super) const LATEST: f64 = 1e12;
 
 impl Use {
     pub(super) fn of(candidate: &Candidate) -> Self {
@@ -79,7 +81,7 @@ impl Use {
 }
 
 fn check_time(place: usize, field: &str, time: Option<f64>) -> Result<()> {
-    match time.filter(|time| !time.is_finite() || time.abs() > 1e12) {
+    match time.filter(|time| !time.is_finite() || time.abs() > LATEST) {
         Some(time) => Err(refused(place, field, time, "give seconds since 1970, or leave it out")),
         None => Ok(()),
     }

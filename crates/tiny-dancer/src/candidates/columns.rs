@@ -1,7 +1,9 @@
 //! What a set knows of its candidates: one column a property, one row a candidate.
 
-use super::candidate::{Candidate, Use};
+use super::candidate::{Candidate, LARGEST_COUNT, LATEST, Use};
+use super::moment::seconds_of_number;
 use super::properties::Properties;
+use super::rows::Rows;
 use super::terms::{Reader, Terms};
 use super::time::{self, Date};
 use crate::sort;
@@ -174,6 +176,43 @@ impl Columns {
         self.known[row] |= bit(used.access_count.is_some(), known::USE)
             | bit(used.success_rate.is_some(), known::SUCCESS)
             | bit(used.confidence.is_some(), known::CONFIDENCE);
+    }
+
+    /// Rows of which no more is known than when they were made and how they were used: only what the features of these
+    /// are computed of. False where a number is out of its range.
+    pub(super) fn fill_use(&mut self, rows: &Rows) -> bool {
+        let Self { created_at, access_count, success_rate, trials, confidence, known, .. } = self;
+        let count = rows.created_at.len();
+        created_at.clear();
+        created_at.extend(rows.created_at.iter().map(|&time| seconds_of_number(time).unwrap_or(time)));
+        for (column, given) in [
+            (&mut *access_count, rows.access_count),
+            (success_rate, rows.success_rate),
+            (trials, rows.access_count),
+        ] {
+            column.clear();
+            column.extend(given.iter().map(|&number| number as f32));
+        }
+        confidence.clear();
+        confidence.resize(count, f32::NAN);
+        known.clear();
+        (self.times, self.uses) = (0, 0);
+        let numbers = created_at.iter().zip(rows.access_count).zip(rows.success_rate);
+        known.extend(numbers.map(|((time, uses), rate)| {
+            let (dated, used, tried) = (!time.is_nan(), !uses.is_nan(), !rate.is_nan());
+            self.times += usize::from(dated);
+            self.uses += usize::from(used || tried);
+            bit(dated, known::CREATED) | bit(used, known::USE) | bit(tried, known::SUCCESS)
+        }));
+        let within = |most: f64, low: f64, column: &[f64]| {
+            column.iter().all(|number| number.is_nan() || (low..=most).contains(number))
+        };
+        known.len() == count
+            && access_count.len() == count
+            && success_rate.len() == count
+            && within(LATEST, -LATEST, created_at)
+            && within(LARGEST_COUNT, 0.0, rows.access_count)
+            && within(1.0, 0.0, rows.success_rate)
     }
 
     /// Counts one more use of a candidate, and whether it helped.

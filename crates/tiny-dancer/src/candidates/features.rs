@@ -7,7 +7,7 @@
 
 use super::columns::{Columns, known};
 use super::links::{AFTER, BEFORE, LONG_BEFORE};
-use super::matrix::{Cosines, Matrix, MatrixScratch};
+use super::matrix::{Cosines, Matrix, MatrixScratch, cosines_of_rows};
 use super::set::CandidateSet;
 use super::terms::{Reader, Terms};
 use super::time::Named;
@@ -331,6 +331,34 @@ impl CandidateScratch {
         }
         self.cosines = cosines;
         Ok(())
+    }
+
+    /// Features of candidates that are in no set and of which `columns` has the use alone: see [`super::rows`]. False
+    /// where a row or the query is not finite.
+    pub(crate) fn compute_rows(
+        &mut self,
+        embeddings: &[f32],
+        query: &[f32],
+        columns: &Columns,
+        now: f64,
+    ) -> bool {
+        self.begin(columns.known.len(), FeatureSet::ALL);
+        (self.has_cosine, self.has_words) = (true, false);
+        (self.has_time, self.has_use) = (columns.any_time(), columns.any_use());
+        (self.has_metadata, self.names_date) = (false, false);
+        self.now = now;
+        self.known.clone_from(&columns.known);
+        let mut cosines = std::mem::take(&mut self.cosines);
+        let sound = cosines_of_rows(embeddings, query, &mut self.near, &mut cosines);
+        // Without neighbours a candidate is its context.
+        for feature in [column::COSINE, column::COSINE_CONTEXT] {
+            if let Some(column) = self.fill_if(sound, feature) {
+                column.copy_from_slice(&cosines);
+            }
+        }
+        self.cosines = cosines;
+        self.usage(columns);
+        sound
     }
 
     fn lexical(&mut self, set: &CandidateSet) {

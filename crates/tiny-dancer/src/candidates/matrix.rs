@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::{dot_f32, dot_rows_f32, dot_rows_i8};
+use crate::kernels::{dot_f32, dot_rows_and_squares_f32, dot_rows_f32, dot_rows_i8};
 use rows::{LINE, Line, Lines, Rows};
 
 /// Largest number of values in an embedding.
@@ -104,7 +104,10 @@ fn refused(field: &str, value: impl fmt::Display, remedy: &str) -> Error {
 
 /// 1/‖v‖; 0 for the zero vector, NaN where a value is not finite or the sum of squares is.
 fn inverse_norm(vector: &[f32]) -> f32 {
-    let square = dot_f32(vector, vector);
+    inverse_root(dot_f32(vector, vector))
+}
+
+fn inverse_root(square: f32) -> f32 {
     if !square.is_finite() {
         return f32::NAN;
     }
@@ -128,6 +131,24 @@ fn quantise(vector: &[f32], out: &mut [i8]) -> f32 {
 /// A cosine that rounding took out of [-1, 1] put back; and no negative zero, which would sort below zero.
 fn bounded(cosine: f32) -> f32 {
     cosine.clamp(-1.0, 1.0) + 0.0
+}
+
+/// Cosines as [`Matrix::cosines`] has them, of rows as wide as the query that lie one after the other. False where a row
+/// or the query is not finite. `norms` is a buffer.
+pub(crate) fn cosines_of_rows(rows: &[f32], query: &[f32], norms: &mut Vec<f32>, out: &mut Vec<f32>) -> bool {
+    let inverse = inverse_norm(query);
+    for column in [&mut *norms, out] {
+        column.clear();
+        column.resize(rows.len() / query.len(), 0.0);
+    }
+    dot_rows_and_squares_f32(rows, query, out, norms);
+    let mut sound = !inverse.is_nan();
+    for (cosine, &square) in out.iter_mut().zip(&*norms) {
+        let norm = inverse_root(square);
+        sound &= !norm.is_nan();
+        *cosine = bounded(*cosine * (norm * inverse));
+    }
+    sound
 }
 
 /// f32 sums of up to 16,384 products in eight lanes stay within this of the exact sum of unit vectors.

@@ -75,9 +75,9 @@ struct DiversityScratch {
 /// Buffers of one thread, and the answer.
 #[derive(Debug, Default)]
 pub struct RankScratch {
-    features: CandidateScratch,
-    scorer: ScorerScratch,
-    scores: Vec<f32>,
+    pub(super) features: CandidateScratch,
+    pub(super) scorer: ScorerScratch,
+    pub(super) scores: Vec<f32>,
     /// Candidates that are scored once more, by their f32 values.
     few: CandidateScratch,
     few_scores: Vec<f32>,
