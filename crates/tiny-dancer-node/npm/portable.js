@@ -9,5 +9,14 @@ export {
 export const backend = 'wasm'
 export const backendReason = 'no native module is loaded outside Node'
 
+/** Where the module lies; nowhere where scripts have no address, as in a Worker. */
+function beside() {
+  try {
+    return new URL('tiny-dancer.wasm', import.meta.url)
+  } catch {
+    return undefined
+  }
+}
+
 /** Compiles the module: the one beside this file, or what is given. */
-export const init = (source = new URL('tiny-dancer.wasm', import.meta.url)) => compile(source)
+export const init = (source = beside()) => compile(source)

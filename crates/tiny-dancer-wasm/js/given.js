@@ -8,8 +8,17 @@ export const kindOf = (given) =>
 
 const isObject = (given) => typeof given === 'object' && given !== null && !Array.isArray(given) && !ArrayBuffer.isView(given)
 
+/** Whether what an object holds is no property of its own, as in a Map, or where options are inherited: copies and JSON lose it. */
+function isHidden(given) {
+  const from = Object.getPrototypeOf(given)
+  return Object.keys(given).length === 0 && from !== null && Object.getPrototypeOf(from) !== null
+}
+
+const hidden = (given) => `${kindOf(given)} without properties of its own`
+
 export function objectOf(given, field, code, remedy) {
   if (!isObject(given)) throw new TinyDancerError(code, field, kindOf(given), remedy)
+  if (isHidden(given)) throw new TinyDancerError(code, field, hidden(given), remedy)
   return given
 }
 
@@ -19,12 +28,6 @@ export function bytesOf(given, field, code) {
   if (!(given instanceof Uint8Array || given instanceof ArrayBuffer)) throw new TinyDancerError(code, field, kindOf(given), remedy)
   if (given.byteLength === 0) throw new TinyDancerError(code, field, '0 bytes', remedy)
   return given instanceof ArrayBuffer ? new Uint8Array(given) : given
-}
-
-/** Whether an object without names of its own is nothing more: a Map is, and what inherits its options is. */
-function isPlain(given) {
-  const from = Object.getPrototypeOf(given)
-  return from === null || Object.getPrototypeOf(from) === null
 }
 
 /** `filter`: whether undefined, which elsewhere is nothing asked, would lift a condition. */
@@ -46,9 +49,8 @@ function words(given, field, code, filter) {
     if (said === null) refuse(String(given), 'give what JSON can say, or leave it out')
     words(said, field, code, filter)
   } else {
-    const names = Object.keys(given)
-    if (names.length === 0 && !isPlain(given)) refuse(kindOf(given), 'give what JSON can say, or leave it out')
-    for (const name of names) {
+    if (isHidden(given)) refuse(hidden(given), 'give what JSON can say, or leave it out')
+    for (const name of Object.keys(given)) {
       if (given[name] === undefined && !filter) continue
       words(given[name], field === '' ? name : `${field}.${name}`, code, filter || name === 'where')
     }

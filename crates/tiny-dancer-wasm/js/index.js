@@ -26,9 +26,6 @@ function beside(name) {
 
 /** Compiles the module: the whole one beside this file, or what is given, as `edge`. */
 export async function init(source = simd ? beside('tiny-dancer.wasm') : edge) {
-  if (source === undefined) {
-    throw new TinyDancerError('ModuleMissing', 'source', 'undefined', 'import the module here, and give it: nothing lies beside a script without address')
-  }
   compiled = await moduleOf(source, async (url) => (url.protocol === 'file:' ? (await import('node:fs/promises')).readFile(url) : fetch(url)))
 }
 

@@ -25,6 +25,9 @@ export async function moduleOf(source, get = (url) => fetch(url)) {
   let given
   try {
     given = await source
+    if (given === undefined) {
+      throw new TinyDancerError('ModuleMissing', 'source', 'undefined', 'import the module here, and give it: nothing lies beside a script without address')
+    }
     if (typeof given === 'string') given = new URL(given, globalThis.location?.href)
     if (given instanceof URL) given = await get(given)
     if (typeof Response !== 'undefined' && given instanceof Response) {

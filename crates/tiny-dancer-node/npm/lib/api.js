@@ -368,7 +368,7 @@ let gathered = new Float32Array(0)
  */
 function candidatesOf(given, matrix) {
   listOf(given, 'candidates', 'CandidateInvalid')
-  let rows, width
+  let rows, width, taken
   if (matrix !== undefined && matrix !== null) {
     if (!(matrix instanceof Float32Array)) {
       throw new TinyDancerError('CandidateInvalid', 'embeddings', kindOf(matrix), 'give a Float32Array of one row a candidate')
@@ -395,8 +395,10 @@ function candidatesOf(given, matrix) {
         if (width === undefined) {
           width = embedding.length
           const size = width * given.length
-          if (gathered.length < size) gathered = new Float32Array(size)
-          rows = gathered.subarray(0, size)
+          // Taken while it is filled: a getter of the caller's may ask in the middle of it.
+          taken = gathered.length < size ? new Float32Array(size) : gathered
+          gathered = new Float32Array(0)
+          rows = taken.subarray(0, size)
           // Those without one count as unlike everything.
           rows.fill(0)
         }
@@ -417,7 +419,9 @@ function candidatesOf(given, matrix) {
     }
     plain[place] = own
   }
-  return { json: asJson(plain, 'candidates', 'CandidateInvalid'), rows }
+  const json = asJson(plain, 'candidates', 'CandidateInvalid')
+  if (taken !== undefined) gathered = taken
+  return { json, rows }
 }
 
 /** Numbers of candidates by their names, and which of three they are. */
@@ -593,11 +597,11 @@ export class Router {
     this.#load(source(config, 'modelPath', 'artifact'))
   }
 
-  #load(artifact) {
+  #load(artifact, isOfCandidates = artifact !== undefined && headerOf(artifact).kind === 'candidates') {
     if (artifact === undefined) {
       if (this.#renamed !== undefined) this.#models = this.#decider()
       this.#scorer = call(() => new engine.Scorer(undefined, this.#breaker))
-    } else if (headerOf(artifact).kind === 'candidates') {
+    } else if (isOfCandidates) {
       if (this.#renamed !== undefined) {
         throw new TinyDancerError('OptionInvalid', 'models', 'given', 'leave it out: this artifact is of candidates')
       }
@@ -760,7 +764,8 @@ export class Router {
     if (modelPath === undefined || modelPath === null) {
       throw new TinyDancerError('OptionInvalid', 'modelPath', 'not given', 'make the router with modelPath to reload it')
     }
-    this.#load(source({ modelPath }, 'modelPath', 'artifact'))
+    // Of the kind that serves: another one would answer none of the calls that this one does.
+    this.#load(source({ modelPath }, 'modelPath', 'artifact'), this.#scorer !== undefined)
   }
 
   /**

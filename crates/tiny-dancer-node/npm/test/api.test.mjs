@@ -217,9 +217,11 @@ describe('artifacts', () => {
     assert.deepEqual(same, before)
     refuses(() => router.decide('hi'), 'OptionInvalid', 'decide')
     copyFileSync(require.resolve('tiny-dancer/edge.safetensors'), path)
-    await router.reloadModel()
-    assert.ok(router.decide('hi').model.length > 0)
-    await rejects(router.route(request), 'OptionInvalid', 'route')
+    const decider = new Router({ modelPath: path })
+    const { scores } = decider.decide('hi')
+    copyFileSync(files.models, path)
+    await decider.reloadModel()
+    assert.notDeepEqual(decider.decide('hi').scores, scores)
     await rejects(new Router().reloadModel(), 'OptionInvalid', 'modelPath')
   })
 })
@@ -521,5 +523,50 @@ test('an encoder that an artifact names is looked up among the encoders alone', 
     artifact.writeBigUInt64LE(BigInt(header.length))
     artifact.write(header, 8)
     assert.match(refuses(() => new Router({ artifact }), 'EncoderMissing', 'encoder').remedy, /tiny-dancer-encoder/)
+  }
+})
+
+test('a getter that asks in the middle of a question changes no answer', async () => {
+  const router = new Router()
+  const [near, far] = [new Float32Array([1, 0, 0]), new Float32Array([0, 1, 0])]
+  const ask = (second) => router.route({ queryEmbedding: near, candidates: [{ id: 'near', embedding: near }, second] })
+  const { decisions } = await ask({ id: 'far', embedding: far })
+  let inner
+  const asking = {
+    id: 'far',
+    get embedding() {
+      inner = router.route({ queryEmbedding: [1, 1, 1], candidates: [{ id: 'other', embedding: [5, 5, 5] }] })
+      return far
+    },
+  }
+  assert.deepEqual((await ask(asking)).decisions, decisions)
+  assert.equal((await inner).decisions[0].candidateId, 'other')
+})
+
+test('reloadModel takes no artifact of another kind', async () => {
+  const models = require.resolve('tiny-dancer/edge.safetensors')
+  const path = join(mkdtempSync(join(tmpdir(), 'tiny-dancer-')), 'model.safetensors')
+  for (const [first, second] of [[models, scorerPath], [scorerPath, models]]) {
+    copyFileSync(first, path)
+    const router = new Router({ modelPath: path })
+    copyFileSync(second, path)
+    await rejects(router.reloadModel(), 'ArtifactInvalid')
+    if (first === models) assert.ok(router.decide('hi').model)
+    else assert.deepEqual((await router.route({ text: 'hi', candidates: [] })).decisions, [])
+    copyFileSync(first, path)
+    await router.reloadModel()
+  }
+})
+
+test('what holds nothing of its own is no object of options', async () => {
+  const agents = new AgentRouter()
+  agents.put([{ name: 'a', quality: 0.9 }])
+  const embedding = [1, 0]
+  for (const given of [new Map([['max_cost', 1]]), Object.create({ max_cost: 1 }), new Set(['a'])]) {
+    refuses(() => agents.choose(given), 'OptionInvalid', 'query')
+    refuses(() => new Router(given), 'OptionInvalid', 'config')
+    refuses(() => new CandidateRouter().rank(given), 'CandidateInvalid', 'query')
+    await rejects(new Router().route(given), 'RequestInvalid', 'request')
+    await rejects(new Router().route({ queryEmbedding: embedding, candidates: [given] }), 'CandidateInvalid', 'candidates[0]')
   }
 })
