@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import threading
+from decimal import Decimal
 from itertools import compress, count
 from typing import TYPE_CHECKING, Any
 
@@ -400,7 +401,14 @@ def _more(given: Sequence[Any], *names: str, as_json: Sequence[str] = ("options"
 def _as_json(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, default=float)  # of a struct: what is no JSON is a decimal number
+    return json.dumps(value, default=_number)
+
+
+def _number(value: Any) -> float:
+    """Of a struct, what JSON has no form for: decimal numbers are numbers, and anything else no option can be."""
+    if isinstance(value, Decimal):
+        return float(value)
+    raise OptionError("options", f"a {type(value).__name__} among them", "give numbers, texts, booleans and lists")
 
 
 def _plain(value: Any) -> Any:

@@ -145,6 +145,11 @@ def test_a_cost_that_nobody_knows_is_null() -> None:
         ("decide('x', {'pin': 'nobody'})", "OptionError: pin: 'nobody'; the models are weak, strong"),
         ("decide('x', '[]')", "OptionError: options: []; give an object of options by their names"),
         ("decide('x', 12)", "OptionError: options: 12; give an object of options by their names"),
+        (
+            "decide('x', {'pin': DATE '2026-12-01'})",
+            "OptionError: options: a date among them; give numbers, texts",
+        ),
+        ("decide('x', {'pin': 'weak'::BLOB})", "OptionError: options: a bytes among them; give numbers, texts"),
         ("decide('x', '{}', '{}')", "RequestError: arguments: 2 after the first; give at most options"),
         ("decide('x', {'min_quality': 2})", "OptionError: min_quality: 2; give a quality in [0, 1]"),
         ("decide('x', {'max_cost': 0})", "NoFeasibleModelError"),
