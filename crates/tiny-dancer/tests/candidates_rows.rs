@@ -13,7 +13,7 @@ const NOW: f64 = 1.7e9;
 const THRESHOLDS: [f32; 2] = [0.02, 0.95];
 
 fn scorer(random: &mut Random, kind: usize) -> CandidateScorer {
-    let form = (kind % 2 == 0).then(|| Form::plain(Numbers::F32));
+    let form = kind.is_multiple_of(2).then(|| Form::plain(Numbers::F32));
     let draft = ScorerDraft::new(random, form);
     match kind {
         0 => CandidateScorer::default(),
