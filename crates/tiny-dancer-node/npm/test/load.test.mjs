@@ -87,6 +87,7 @@ if (!isMainThread) {
     await calls(10_000)
     globalThis.gc()
     const grown = (process.memoryUsage().rss - before) / 2 ** 20
-    assert.ok(grown < 24, `${grown.toFixed(1)} MB more after 10,000 calls`)
+    // What 10,000 calls are given would be 51 MB; compiled code and pages of the heap come and go by some 25.
+    assert.ok(grown < 40, `${grown.toFixed(1)} MB more after 10,000 calls`)
   })
 }
