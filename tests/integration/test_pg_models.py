@@ -313,11 +313,11 @@ def test_by_checksum_for_indexes_and_generated_columns(sql: Connection) -> None:
 def test_an_owner_of_a_database_makes_it_and_who_is_granted_uses_it(url: str) -> None:
     server = extended()
     server.sql("CREATE ROLE owner_of LOGIN; CREATE ROLE user_of LOGIN; CREATE ROLE stranger LOGIN")
-    server.sql("CREATE DATABASE owned OWNER owner_of")
+    server.sql("CREATE DATABASE made OWNER owner_of")
     with (
-        psycopg.connect(server.url("owned", user="owner_of"), autocommit=True) as owner,
-        psycopg.connect(server.url("owned", user="user_of"), autocommit=True) as user,
-        psycopg.connect(server.url("owned", user="stranger"), autocommit=True) as stranger,
+        psycopg.connect(server.url("made", user="owner_of"), autocommit=True) as owner,
+        psycopg.connect(server.url("made", user="user_of"), autocommit=True) as user,
+        psycopg.connect(server.url("made", user="stranger"), autocommit=True) as stranger,
     ):
         owner.execute("CREATE EXTENSION tiny_dancer")
         assert model(owner) == "strong"
@@ -329,14 +329,14 @@ def test_an_owner_of_a_database_makes_it_and_who_is_granted_uses_it(url: str) ->
         assert refused(user, "SELECT tiny_dancer.load_artifact('x', '/etc/passwd')")[0] == "42501"
         assert refused(owner, "SELECT tiny_dancer.load_artifact('x', '/etc/passwd')")[0] == "42501"
         assert refused(stranger, "SELECT tiny_dancer.decide_model('x')")[0] == "42501"
-        server.sql("REVOKE SELECT ON tiny_dancer.artifacts FROM PUBLIC", database="owned")
+        server.sql("REVOKE SELECT ON tiny_dancer.artifacts FROM PUBLIC", database="made")
         assert refused(user, "SELECT tiny_dancer.decide_model('x')")[:2] == ("42501", None)
-        server.sql("GRANT SELECT ON tiny_dancer.artifacts TO PUBLIC", database="owned")
+        server.sql("GRANT SELECT ON tiny_dancer.artifacts TO PUBLIC", database="made")
         for setting in ("artifact_path", "encoder_path"):
             assert refused(user, f"SET tiny_dancer.{setting} = '/'")[0] == "42501"
         user.execute("SET tiny_dancer.artifact = 'x'")
         assert model(user) == "strong 1"
-    with psycopg.connect(server.url("owned", user="user_of"), autocommit=True) as early:
+    with psycopg.connect(server.url("made", user="user_of"), autocommit=True) as early:
         # Set before the library is there, which then does not take it over.
         early.execute("SET tiny_dancer.artifact_path = '/etc'")
         assert model(early) == "strong"
