@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiny_dancer.errors import OptionError, RequestError, TinyDancerError
+from tiny_dancer.errors import CandidateError, OptionError, RequestError, TinyDancerError
 from tiny_dancer.sql import Functions
 from tiny_dancer.sql.functions import AgentRow, DecisionRow, RankedRow, RouteRow, TaskRow
 
@@ -230,7 +230,7 @@ class _Calls:
             query,
             _list(ids, "ids"),
             None if texts is None else _list(texts, "texts"),
-            None if embeddings is None else _list(embeddings, "embeddings"),
+            None if embeddings is None else _vectors(embeddings),
             _vector(embedding),
             "" if options is None else options,
         )
@@ -263,6 +263,19 @@ def _vector(value: Any) -> Any:
     if isinstance(value, bytes) and len(value) % 4 == 0:
         return np.frombuffer(value, "<f4")
     return None if value is None else _list(value, "embedding")
+
+
+def _vectors(value: Any) -> list[Any]:
+    """A JSON array of arrays of numbers, or of float32 in hexadecimal digits, as SQLite's JSON holds no BLOB."""
+    found = _list(value, "embeddings")
+    for row, each in enumerate(found):
+        if isinstance(each, str):
+            try:
+                found[row] = np.frombuffer(bytes.fromhex(each), "<f4")
+            except ValueError as error:
+                field = f"embeddings[{row}]"
+                raise CandidateError(field, repr(each), "give numbers, or hex(…) of float32") from error
+    return found
 
 
 def _list(value: Any, field: str) -> list[Any]:

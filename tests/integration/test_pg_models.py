@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -14,6 +15,9 @@ from tests.integration.pg_cluster import BUILT, built, database, extended, insta
 from tests.postgres import Server
 
 import tiny_dancer
+from tiny_dancer.budgets import Budgets
+from tiny_dancer.postgres import PostgresStorage
+from tiny_dancer.storage import Budget, CandidateRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -309,11 +313,11 @@ def test_by_checksum_for_indexes_and_generated_columns(sql: Connection) -> None:
 def test_an_owner_of_a_database_makes_it_and_who_is_granted_uses_it(url: str) -> None:
     server = extended()
     server.sql("CREATE ROLE owner_of LOGIN; CREATE ROLE user_of LOGIN; CREATE ROLE stranger LOGIN")
-    server.sql("CREATE DATABASE owned OWNER owner_of")
+    server.sql("CREATE DATABASE made OWNER owner_of")
     with (
-        psycopg.connect(server.url("owned", user="owner_of"), autocommit=True) as owner,
-        psycopg.connect(server.url("owned", user="user_of"), autocommit=True) as user,
-        psycopg.connect(server.url("owned", user="stranger"), autocommit=True) as stranger,
+        psycopg.connect(server.url("made", user="owner_of"), autocommit=True) as owner,
+        psycopg.connect(server.url("made", user="user_of"), autocommit=True) as user,
+        psycopg.connect(server.url("made", user="stranger"), autocommit=True) as stranger,
     ):
         owner.execute("CREATE EXTENSION tiny_dancer")
         assert model(owner) == "strong"
@@ -325,14 +329,14 @@ def test_an_owner_of_a_database_makes_it_and_who_is_granted_uses_it(url: str) ->
         assert refused(user, "SELECT tiny_dancer.load_artifact('x', '/etc/passwd')")[0] == "42501"
         assert refused(owner, "SELECT tiny_dancer.load_artifact('x', '/etc/passwd')")[0] == "42501"
         assert refused(stranger, "SELECT tiny_dancer.decide_model('x')")[0] == "42501"
-        server.sql("REVOKE SELECT ON tiny_dancer.artifacts FROM PUBLIC", database="owned")
+        server.sql("REVOKE SELECT ON tiny_dancer.artifacts FROM PUBLIC", database="made")
         assert refused(user, "SELECT tiny_dancer.decide_model('x')")[:2] == ("42501", None)
-        server.sql("GRANT SELECT ON tiny_dancer.artifacts TO PUBLIC", database="owned")
+        server.sql("GRANT SELECT ON tiny_dancer.artifacts TO PUBLIC", database="made")
         for setting in ("artifact_path", "encoder_path"):
             assert refused(user, f"SET tiny_dancer.{setting} = '/'")[0] == "42501"
         user.execute("SET tiny_dancer.artifact = 'x'")
         assert model(user) == "strong 1"
-    with psycopg.connect(server.url("owned", user="user_of"), autocommit=True) as early:
+    with psycopg.connect(server.url("made", user="user_of"), autocommit=True) as early:
         # Set before the library is there, which then does not take it over.
         early.execute("SET tiny_dancer.artifact_path = '/etc'")
         assert model(early) == "strong"
@@ -558,12 +562,26 @@ def test_an_earlier_version_becomes_this_one_with_all_it_holds(url: str) -> None
             assert inventory(connection) == inventory(present)
 
 
-def test_tables_of_the_storage_that_are_there_already_are_not_taken_over() -> None:
+def test_tables_of_the_storage_that_are_there_already_are_not_taken_over(tmp_path: Path) -> None:
     url = extended().database()
+    with PostgresStorage(url) as storage, Budgets(storage) as budgets:
+        storage.insert_candidate(CandidateRecord("a", text="apples"))
+        storage.insert_budget(Budget("team", "research", limit=1.0))
+        budgets.refresh()
+        with budgets.reserve(0.4, team="research") as hold:
+            hold.settle(0.4)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA tiny_dancer; CREATE TABLE tiny_dancer.migration (name text)")
         state, _, hint = refused(connection, "CREATE EXTENSION tiny_dancer")
-        assert state == "55000" and "RENAME" in (hint or "")
+        assert state == "55000" and hint is not None
+        first, rename, _, last = hint.split("; ")  # and what it says is done, and keeps what there was
+        for step in (first, rename, "CREATE EXTENSION tiny_dancer", last):
+            if step.startswith("tiny-dancer db "):
+                what = [url if each.startswith("postgresql") else each for each in step.split()[1:]]
+                subprocess.run([sys.executable, "-m", "tiny_dancer", *what], cwd=tmp_path, check=True)
+            else:
+                connection.execute(step.encode())
+        assert one(connection, "SELECT id FROM tiny_dancer.candidate") == "a"
+        assert float(one(connection, "SELECT tiny_dancer.budget_remaining(team := 'research')")) == 0.6
 
 
 def test_a_backend_that_is_killed_and_a_server_that_has_it_loaded_beforehand() -> None:

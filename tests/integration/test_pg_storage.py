@@ -36,10 +36,10 @@ def test_what_is_kept_is_the_same_in_tables_of_the_extension(tmp_path: Path) -> 
 def test_who_owns_the_database_may_use_it_as_the_storage_does() -> None:
     """CREATE EXTENSION by a user that is no superuser: the tables are the superuser's, and granted."""
     server = extended()
-    server.sql("CREATE ROLE owner LOGIN")
-    server.sql("CREATE DATABASE owned OWNER owner TEMPLATE template0")
-    server.sql("SET ROLE owner; CREATE EXTENSION tiny_dancer", database="owned")
-    with PostgresStorage(server.url("owned", user="owner")) as storage:
+    server.sql("CREATE ROLE storing LOGIN")
+    server.sql("CREATE DATABASE stored OWNER storing TEMPLATE template0")
+    server.sql("SET ROLE storing; CREATE EXTENSION tiny_dancer", database="stored")
+    with PostgresStorage(server.url("stored", user="storing")) as storage:
         fill(storage)
         assert storage.verify().candidates == 2
 

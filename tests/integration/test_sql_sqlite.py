@@ -125,6 +125,8 @@ FAULTS = [
     ("rank('x', '[\"a\"]', '[]')", "CandidateError: texts: 0 for 1 ids; give one an id"),
     ("rank('x', '[\"a\"]', NULL, '[[1, 2]]', '[1]')", "CandidateError: embedding"),
     ("rank('x', '[\"a\"]', NULL, '[[1, \"b\"]]')", "CandidateError: candidates[0].embedding"),
+    ("rank('x', '[\"a\"]', NULL, '[\"zz\"]', '[1]')", "CandidateError: embeddings[0]: 'zz'; give numbers, or hex"),
+    ("rank('x', '[\"a\"]', NULL, '[\"0000\"]', '[1]')", "CandidateError: embeddings[0]: '0000'; give numbers"),
 ]
 
 
@@ -178,6 +180,22 @@ def test_candidates_are_ranked_as_by_the_router(connection: Any) -> None:
         "b",
         "a",
     ]
+
+
+def test_stored_vectors_are_ranked_in_one_query(connection: Any) -> None:
+    """SQLite's JSON holds no BLOB: hex of one does."""
+    connection.execute("CREATE TABLE memory (id TEXT, vector BLOB)")
+    rows = "SELECT '1' AS id, 'Anna likes tea.' AS text UNION ALL SELECT '2', 'The train leaves at nine.'"
+    connection.execute(f"INSERT INTO memory SELECT id, tiny_dancer_embed(text) FROM ({rows})")
+    connection.execute("INSERT INTO memory VALUES ('3', NULL)")
+    hexes = "json_group_array(CASE WHEN vector NOTNULL THEN hex(vector) END)"
+    asked = f"tiny_dancer_rank('a drink', json_group_array(id), NULL, {hexes}, tiny_dancer_embed('a drink'))"
+    ((found,),) = connection.execute(f"SELECT {asked} FROM memory").fetchall()
+    stored = connection.execute("SELECT vector FROM memory").fetchall()
+    lists = json.dumps([None if each is None else np.frombuffer(each, "<f4").tolist() for (each,) in stored])
+    plain = "SELECT tiny_dancer_rank('a drink', '[\"1\", \"2\", \"3\"]', NULL, ?, tiny_dancer_embed('a drink'))"
+    assert connection.execute(plain, (lists,)).fetchall() == [(found,)]
+    assert json.loads(found)[0]["candidate_id"] == "1"
 
 
 def test_vectors_classes_routes_and_agents_are_those_of_the_package(connection: Any) -> None:

@@ -6,7 +6,8 @@ BEGIN
         RAISE object_not_in_prerequisite_state USING
             MESSAGE = 'the tables of the storage are there already, made without the extension',
             DETAIL = 'schema: tiny_dancer',
-            HINT = 'ALTER SCHEMA tiny_dancer RENAME TO before; create the extension; copy what the tables held into those of the same names';
+            HINT = 'tiny-dancer db backup postgresql://… copy.db; ALTER SCHEMA tiny_dancer RENAME TO before; create the extension;'
+                ' tiny-dancer db restore postgresql://… copy.db';
     END IF;
 END $$;
 
