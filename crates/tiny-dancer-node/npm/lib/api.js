@@ -362,6 +362,8 @@ const NAMES = new Map([
 
 /** Rows of candidates that are read before this call returns. */
 let gathered = new Float32Array(0)
+/** Numbers that are kept for the next question; the rows of a large one would stay as long as the process. */
+const KEPT = 1 << 20
 
 /**
  * Candidates as the JSON of all but their embeddings, and these as one matrix.
@@ -421,7 +423,7 @@ function candidatesOf(given, matrix) {
     plain[place] = own
   }
   const json = asJson(plain, 'candidates', 'CandidateInvalid')
-  if (taken !== undefined) gathered = taken
+  if (taken !== undefined && taken.length <= KEPT) gathered = taken
   return { json, rows }
 }
 
