@@ -18,6 +18,7 @@ The engine's answers are made once, and kept below cargo's target folder by what
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -60,6 +61,15 @@ def run(*command: str, **environment: str) -> str:
     )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
     return done.stdout
+
+
+def make(target: str) -> None:
+    """Builds a target of the Makefile; one process at a time, as several tests build the same files."""
+    folder = ROOT / "target"
+    folder.mkdir(exist_ok=True)
+    with (folder / "make.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run("make", "--silent", target)
 
 
 def needs(*tools: str) -> None:

@@ -13,7 +13,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from tests.integration.doors import ROOT, needs
+from tests.integration.doors import ROOT, make, needs
 from tests.missing import missing
 from tests.postgres import Server
 
@@ -49,8 +49,7 @@ def built() -> Path:
     if shutil.which("clang") is None and not list(Path("/usr/lib").glob("llvm-*/lib/libclang*.so*")):
         missing("libclang (Debian: libclang-dev clang)")
     _pg_config()
-    done = subprocess.run(["make", "--silent", "pg"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    make("pg")
     return BUILT
 
 

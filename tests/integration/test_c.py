@@ -24,6 +24,7 @@ from tests.integration.doors import (
     Answers,
     compared,
     count,
+    make,
     needs,
     replayed,
     run,
@@ -47,7 +48,7 @@ def library() -> Path:
     needs("cargo", "cc", "make")
     if os.name != "posix" or os.uname().sysname != "Linux":
         missing("Linux, for a library with versioned symbols")
-    run("make", "--silent", "c")
+    make("c")
     return LIBRARY
 
 

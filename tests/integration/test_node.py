@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.commands import write
-from tests.integration.doors import ROOT, TARGET, count, needs, replayed, run
+from tests.integration.doors import ROOT, TARGET, count, make, needs, replayed, run
 from tests.integration.gateway.serving import Serving
 from tests.integration.test_conformance_routes import artifact as routes_artifact
 from tests.missing import missing
@@ -39,7 +39,7 @@ def tarballs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     needs("node", "npm", "cargo", "rustc", "make")
     if not Path(run("rustc", "--print", "target-libdir", "--target", WASM_TARGET).strip()).is_dir():
         missing(f"the target: rustup target add {WASM_TARGET}")
-    run("make", "--silent", "node")
+    make("node")
     folder = tmp_path_factory.mktemp("packed")
     found = {}
     for package in PACKAGES.iterdir():

@@ -652,6 +652,32 @@ def test_policies_hold_also_for_what_a_backend_keeps(url: str, tenants: Connecti
             agent(bob)
 
 
+def test_a_statement_that_was_prepared_and_a_policy_that_routes(url: str, tenants: Connection) -> None:
+    with connected(url, user="ann") as ann:
+        ann.execute("PREPARE chosen AS SELECT (tiny_dancer.route('x', 'quality')).agent_name")
+        for _ in range(7):  # also by a generic plan
+            assert one(ann, "EXECUTE chosen") == "ann's"
+        tenants.execute(
+            "DROP POLICY own ON tiny_dancer.agent; CREATE POLICY own ON tiny_dancer.agent USING (name = 'small')"
+        )
+        assert one(ann, "EXECUTE chosen") == "small"
+        ann.execute("SET row_security = off")
+        with pytest.raises(errors.InsufficientPrivilege):
+            ann.execute("EXECUTE chosen")
+        ann.execute("RESET row_security")
+        # Asking the registry while the registry is read.
+        tenants.execute(
+            "CREATE FUNCTION best(name text) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER AS "
+            "$$ BEGIN RETURN name = (tiny_dancer.route('x', 'quality')).agent_name; END $$"
+        )
+        tenants.execute(
+            "DROP POLICY own ON tiny_dancer.agent; CREATE POLICY own ON tiny_dancer.agent USING (best(name))"
+        )
+        for _ in range(2):
+            assert one(ann, "EXECUTE chosen") == "clerk"
+        assert agent(tenants) == "clerk"
+
+
 def test_policies_hold_for_routes_by_likeness(tenants: Connection) -> None:
     for owner in ("ann", "bob"):
         tenants.execute("SELECT tiny_dancer.create_route(%s, 'anything at all', NULL, %s)", (owner, owner))
@@ -722,6 +748,7 @@ def test_null_says_nothing_and_of_a_null_request_nothing_is_known(three: Connect
         ("'a', 'ensemble'", "TD009", "members of agent 'a': 0 of a ensemble"),
         ("'a', 'llm', '{code,NULL}'", "22004", "capabilities: a null among them"),
         ("'a', 'llm', '{\"\"}'", "TD009", "capabilities: an empty one"),
+        ("'a', 'llm', '{{a,b},{c,d}}'", "TD009", "agent: invalid type: sequence"),
         ("'a', 'llm', '{}', 'NaN'", "22003", "cost_per_1k_tokens: NaN"),
         ("'a', 'llm', '{}', -1", "22003", "cost_per_1k_tokens: -1"),
         ("'a', 'llm', '{}', NULL, 'Infinity'", "22003", "cost_per_call: Infinity"),
@@ -936,6 +963,46 @@ def test_a_dump_has_the_registry_and_another_database_has_not(url: str, three: C
         restored.execute("CREATE EXTENSION tiny_dancer")
         with refused("TD008", "no agents"):
             agent(restored)
+
+
+def test_an_extension_that_is_rolled_back_and_made_anew(url: str) -> None:
+    empty = extended().database()
+    with connected(empty) as db:
+        for end in ("ROLLBACK", "COMMIT"):
+            db.execute("BEGIN")
+            db.execute("CREATE EXTENSION tiny_dancer")
+            db.execute("SELECT tiny_dancer.register_agent('a', quality_score := .5)")
+            assert agent(db) == "a"
+            db.execute(end)
+        db.execute("BEGIN")
+        db.execute("DROP EXTENSION tiny_dancer")
+        with pytest.raises(errors.UndefinedFunction):
+            agent(db)
+        db.execute("ROLLBACK")
+        assert agent(db) == "a"
+
+
+def test_a_long_batch_can_be_cancelled(three: Connection) -> None:
+    three.execute("SET statement_timeout = '200ms'")
+    for asked in (
+        "tiny_dancer.batch_route(ARRAY(SELECT repeat('w ', n % 99) FROM generate_series(1, 3000000) AS n))",
+        "tiny_dancer.route('x') AS r, generate_series(1, 100000000)",
+    ):
+        with pytest.raises(errors.QueryCanceled):
+            three.execute(f"SELECT count(*) FROM {asked}")  # type: ignore[arg-type]
+    three.execute("RESET statement_timeout")
+    assert agent(three) == "clerk"
+
+
+def test_a_database_of_another_encoding(url: str) -> None:
+    latin = database("TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    with connected(latin) as db:
+        db.execute("SELECT tiny_dancer.register_agent('ä', capabilities := '{ö}', quality_score := .5)")
+        assert one(db, "SELECT (tiny_dancer.route('ü', required_capabilities := '{ö}')).agent_name") == "ä"
+        with refused("TD007", "required_capabilities: '\\u{df}'", "'\\u{f6}'"):
+            db.execute("SELECT tiny_dancer.route('ü', required_capabilities := '{ß}')")
+        with pytest.raises(errors.UntranslatableCharacter):
+            db.execute('SELECT tiny_dancer.declare_agent(\'{"name": "\\u732b"}\')')
 
 
 def test_names_of_others_are_not_taken_for_those_meant(db: Connection) -> None:

@@ -557,6 +557,14 @@ def test_analytics_of_python_read_what_sql_wrote_and_the_other_way_round(url: st
         db.execute("SELECT tiny_dancer.record_outcome('nobody')")
     with refused("22004", "success: null"):
         db.execute("SELECT tiny_dancer.record_outcome('large', success := NULL)")
+    for state, argument, detail in (
+        ("22003", "input_tokens := -1", "input_tokens: -1"),
+        ("22003", "output_tokens := 9223372036854775807", "output_tokens: 9223372036854775807"),
+        ("22004", "tags := '{a,NULL}'", "tags: a null among them"),
+        ("22008", "at := '-infinity'", "at: -infinity"),
+    ):
+        with refused(state, detail):
+            db.execute(f"SELECT tiny_dancer.record_outcome('large', {argument})")  # type: ignore[arg-type]
 
 
 def test_a_budget_goes_where_it_buys_most(db: Connection) -> None:

@@ -491,6 +491,34 @@ def test_a_dump_has_what_was_loaded_and_can_be_restored(url: str) -> None:
         assert one(connection, "SELECT changes FROM tiny_dancer.state") > 1
 
 
+def test_a_dump_that_a_superuser_restores_leaves_the_owner_of_the_database_all_rights() -> None:
+    """The extension is then the superuser's, and not the owner's as in the database that was dumped."""
+    server = extended()
+    server.sql("CREATE ROLE keeper LOGIN; CREATE ROLE reader LOGIN")
+    for each in ("kept", "restored", "fresh"):
+        server.sql(f"CREATE DATABASE {each} OWNER keeper")
+    with psycopg.connect(server.url("kept", user="keeper"), autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION tiny_dancer; GRANT USAGE ON SCHEMA tiny_dancer TO reader")
+        connection.execute("GRANT SELECT ON tiny_dancer.candidate TO reader")
+    file = server.folder / "kept.sql"
+    server.program("pg_dump", "--dbname", server.url("kept"), "--file", str(file))
+    into = server.url("restored")
+    server.program("psql", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", into, "--file", str(file))
+    with psycopg.connect(server.url("restored", user="keeper"), autocommit=True) as connection:
+        load(connection, "x", EDGE, named("1"))
+        connection.execute("INSERT INTO tiny_dancer.candidate (id, text) VALUES ('a', 'apples')")
+        connection.execute("GRANT SELECT ON tiny_dancer.agent TO reader")
+    with psycopg.connect(server.url("restored", user="reader"), autocommit=True) as connection:
+        assert model(connection, artifact="x") == "strong 1"
+        assert one(connection, "SELECT text FROM tiny_dancer.candidate") == "apples"
+        assert one(connection, "SELECT count(*) FROM tiny_dancer.list_agents()") == 0
+    server.sql("CREATE EXTENSION tiny_dancer", database="fresh")
+    with psycopg.connect(server.url("fresh", user="keeper"), autocommit=True) as connection:
+        connection.execute("INSERT INTO tiny_dancer.candidate (id, text) VALUES ('a', 'apples')")
+    for each in ("DATABASE kept", "DATABASE restored", "DATABASE fresh", "ROLE keeper", "ROLE reader"):
+        server.sql(f"DROP {each}")
+
+
 def inventory(connection: Connection) -> set[tuple[Any, ...]]:
     """What an extension holds: functions as they are declared, tables with their columns and rights, indexes."""
     functions = (

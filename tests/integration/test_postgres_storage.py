@@ -511,6 +511,32 @@ def test_who_writes_by_sql_is_seen(storage: PostgresStorage, address: str) -> No
                 sql.execute("INSERT INTO tiny_dancer.candidate (id, embedding) VALUES ('w', %s)", (embedding,))
 
 
+def test_operators_of_others_are_not_taken_for_those_that_triggers_mean(
+    storage: PostgresStorage, address: str
+) -> None:
+    """A program may have any search_path: what stands in front there is nothing to the triggers."""
+    other = (
+        "CREATE FUNCTION hostile.other(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT $1 LIKE $2 IS NULL';"
+    )
+    of = "(LEFTARG = text, RIGHTARG = text, FUNCTION = hostile.other)"
+    with psycopg.connect(address) as sql:  # rolled back
+        sql.execute(
+            f"CREATE SCHEMA hostile; {other} CREATE OPERATOR hostile.= {of}; CREATE OPERATOR hostile.<> {of}"
+        )
+        sql.execute("SET search_path = hostile, pg_catalog")
+        sql.execute("INSERT INTO tiny_dancer.candidate (id, text) VALUES ('a', 'tea'), ('b', 'tea')")
+        changes = "SELECT change, content_change FROM tiny_dancer.candidate"
+        assert sql.execute(changes).fetchall() == [(1, 1), (1, 1)]
+        sql.execute("DELETE FROM tiny_dancer.candidate WHERE id LIKE 'b'")
+        assert sql.execute("SELECT id, change FROM tiny_dancer.candidate_deletion").fetchall() == [("b", 2)]
+        sql.execute("INSERT INTO tiny_dancer.candidate (id, text) VALUES ('b', 'tea')")
+        assert sql.execute("SELECT id FROM tiny_dancer.candidate_deletion").fetchall() == []
+        sql.execute("INSERT INTO tiny_dancer.agent VALUES ('x', '{\"name\": \"x\"}', NULL, 5)")
+        counted = "SELECT changes FROM tiny_dancer.table_change WHERE name LIKE 'agent'"
+        assert sql.execute(counted).fetchall() == [(1,)]
+        sql.rollback()
+
+
 def test_a_row_that_nobody_can_read_is_named(storage: PostgresStorage, address: str) -> None:
     storage.insert_candidates([CandidateRecord("a", [1.0, 0.0], "tea"), CandidateRecord("b", text="tea")])
     with psycopg.connect(address, autocommit=True) as sql:

@@ -5,12 +5,13 @@ All is built here. Without node or the compiler's target the tests skip, and say
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
-from tests.integration.doors import DATA, ENCODER, ROOT, compared, count, needs, replayed, run, written
+from tests.integration.doors import DATA, ENCODER, ROOT, compared, count, make, needs, replayed, run, written
 from tests.integration.wasm_host import Engine, EngineError
 from tests.missing import missing
 
@@ -28,11 +29,16 @@ def has_target(target: str) -> None:
         missing(f"the target: rustup target add {target}")
 
 
+def needs_wasmtime() -> None:
+    if importlib.util.find_spec("wasmtime") is None:
+        missing("wasmtime: pip install wasmtime")
+
+
 @pytest.fixture(scope="module")
 def module() -> Path:
     """The whole module, built, and those for the edge beside it."""
     has_target(TARGET)
-    run("make", "--silent", "wasm")
+    make("wasm")
     return GLUE / "tiny-dancer.wasm"
 
 
@@ -74,7 +80,7 @@ def test_sizes(module: Path) -> None:
 
 @pytest.fixture(scope="module")
 def edge(module: Path) -> Path:
-    pytest.importorskip("wasmtime")
+    needs_wasmtime()
     return module.parent / EDGE[0]
 
 
@@ -139,8 +145,8 @@ def test_what_the_edge_does_not_hold_is_named(edge: Path) -> None:
 def command() -> Path:
     """The command for WASI, built."""
     has_target("wasm32-wasip1")
-    pytest.importorskip("wasmtime")
-    run("make", "--silent", "wasm-command")
+    needs_wasmtime()
+    make("wasm-command")
     return ROOT / "target" / "wasm32-wasip1" / "small" / "examples" / "tiny-dancer.wasm"
 
 

@@ -84,7 +84,7 @@ BEGIN
             MESSAGE = 'an argument is not valid', DETAIL = CASE WHEN name IS NULL THEN 'name' ELSE 'replace' END || ': null',
             HINT = 'give the agent a name, and replace as true or false';
     END IF;
-    IF array_position(capabilities, NULL) IS NOT NULL THEN
+    IF EXISTS (SELECT FROM unnest(capabilities) AS each WHERE each IS NULL) THEN
         RAISE null_value_not_allowed USING
             MESSAGE = 'an argument is not valid', DETAIL = 'capabilities: a null among them', HINT = 'give texts';
     END IF;
@@ -345,7 +345,6 @@ CREATE TABLE tiny_dancer.semantic_route (
     priority integer NOT NULL DEFAULT 0,
     updated_at timestamptz NOT NULL DEFAULT statement_timestamp()
 );
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.semantic_route', '');
 
 CREATE FUNCTION tiny_dancer.direction(embedding real[], field text) RETURNS void
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'direction_wrapper';

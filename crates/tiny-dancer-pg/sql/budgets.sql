@@ -13,7 +13,6 @@ CREATE TABLE tiny_dancer.budget_hold (
     PRIMARY KEY (hold, budget)
 );
 CREATE INDEX budget_hold_expires ON tiny_dancer.budget_hold (budget, expires_at);
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.budget_hold', '');
 
 -- The nearest, as Python rounds it.
 CREATE FUNCTION tiny_dancer.budget_units(field text, usd double precision) RETURNS bigint

@@ -70,13 +70,35 @@ DECLARE
     request_id text := gen_random_uuid();
     moment double precision := extract(epoch FROM coalesce(at, clock_timestamp()));
     decided record;
-    day bigint := floor(moment / 86400);
+    day bigint;
+    field text;
+    tokens bigint;
 BEGIN
     IF success IS NULL THEN
         RAISE null_value_not_allowed USING
             MESSAGE = 'an argument is not valid', DETAIL = 'success: null', COLUMN = 'success',
             HINT = 'say whether the call was answered; tiny_dancer.observe_agent takes what is known later';
     END IF;
+    FOR field, tokens IN VALUES
+        ('input_tokens', record_outcome.input_tokens), ('output_tokens', record_outcome.output_tokens)
+    LOOP
+        IF tokens NOT BETWEEN 0 AND 1099511627776 THEN
+            RAISE numeric_value_out_of_range USING
+                MESSAGE = 'an argument is not valid', DETAIL = field || ': ' || tokens, COLUMN = field,
+                HINT = 'give a number from 0 to 1099511627776, or null where nobody knows';
+        END IF;
+    END LOOP;
+    IF EXISTS (SELECT FROM unnest(record_outcome.tags) AS tag WHERE tag IS NULL) THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'an argument is not valid', DETAIL = 'tags: a null among them', COLUMN = 'tags',
+            HINT = 'give texts';
+    END IF;
+    IF NOT isfinite(coalesce(at, now())) THEN
+        RAISE datetime_field_overflow USING
+            MESSAGE = 'an argument is not valid', DETAIL = 'at: ' || at, COLUMN = 'at',
+            HINT = 'give the time of the outcome, or null for now';
+    END IF;
+    day := floor(moment / 86400);
     IF hold IS NOT NULL THEN
         -- Of a call whose cost nobody knows, all that was reserved may have been spent.
         PERFORM tiny_dancer.settle_budget(record_outcome.hold, coalesce(
@@ -271,26 +293,3 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION tiny_dancer.optimize_budget(double precision, double precision, double precision, interval) IS
     'how a month''s budget is best given to agents, for requests like those of late: the highest mean quality it pays for';
-
--- A dump keeps what others have put into the tables of the storage, and where their numbers continue. Counters begin anew.
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.candidate', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.candidate_deletion', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.candidate_history', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.routing', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.outcome', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.feedback', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.api_key', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.request', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.spend', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.request_sums', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.queue', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.agent', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.budget', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.budget_spending', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.candidate_number_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.candidate_history_number_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.routing_number_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.outcome_number_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.feedback_number_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.request_number_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.queue_number_seq', '');

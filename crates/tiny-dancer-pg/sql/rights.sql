@@ -1,8 +1,24 @@
 -- Rights, last of all. The tables are the superuser's where an owner of the database makes the extension: what that owner
 -- may do with them is granted here. Who else may, the owner grants: first of all USAGE ON SCHEMA tiny_dancer.
+-- Where a superuser makes it, as one who restores a dump does, the owner of the database is granted the same.
 GRANT SELECT ON tiny_dancer.artifacts TO PUBLIC;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tiny_dancer TO @extowner@ WITH GRANT OPTION;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA tiny_dancer TO @extowner@ WITH GRANT OPTION;
+DO $$
+DECLARE
+    owner text := (
+        SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database
+        WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+    );
+BEGIN
+    EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA tiny_dancer TO %I WITH GRANT OPTION', owner);
+    EXECUTE pg_catalog.format(
+        'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tiny_dancer TO %I WITH GRANT OPTION', owner
+    );
+    EXECUTE pg_catalog.format(
+        'GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA tiny_dancer TO %I WITH GRANT OPTION', owner
+    );
+END $$;
 
 -- Rows are dumped, but for those that the script above or triggers write: which scripts ran, and counters.
 DO $$

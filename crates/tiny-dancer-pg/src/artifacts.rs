@@ -101,6 +101,8 @@ struct Backend {
     /// What is loaded, used last first.
     kept: Vec<Kept>,
     encoders: Vec<Arc<Encoder>>,
+    /// Of files that were asked for by their checksum.
+    checksums: Vec<(Content, String)>,
     plans: [Option<pg_sys::SPIPlanPtr>; QUERIES.len()],
 }
 
@@ -345,8 +347,7 @@ fn of_folder(wanted: &Wanted) -> Result<Rc<Object>> {
         }
         Wanted::Checksum(checksum) => {
             for path in safetensors(&folder).unwrap_or_default() {
-                let bytes = read(&path)?;
-                if sha256(&bytes) == *checksum {
+                if checksum_of(&path)? == *checksum {
                     return of_file(&path);
                 }
             }
@@ -355,17 +356,38 @@ fn of_folder(wanted: &Wanted) -> Result<Rc<Object>> {
     }
 }
 
-/// The file's artifact, loaded anew where the file is another than it was.
-fn of_file(path: &Path) -> Result<Rc<Object>> {
+/// What the system says identifies a file.
+fn identity(path: &Path) -> Result<Content> {
     let about = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-    let content = Content::File {
+    Ok(Content::File {
         path: path.to_owned(),
         device: about.dev(),
         inode: about.ino(),
         length: about.len(),
         changed: (about.mtime(), about.mtime_nsec()),
-    };
-    kept(content, || load(&read(path)?, "").map(|(object, _)| object))
+    })
+}
+
+/// The file's artifact, loaded anew where the file is another than it was.
+fn of_file(path: &Path) -> Result<Rc<Object>> {
+    kept(identity(path)?, || load(&read(path)?, "").map(|(object, _)| object))
+}
+
+/// The SHA-256 of a file, computed anew where the file is another than it was.
+fn checksum_of(path: &Path) -> Result<String> {
+    let file = identity(path)?;
+    let known = BACKEND.with_borrow(|backend| {
+        backend.checksums.iter().find(|(known, _)| *known == file).map(|(_, checksum)| checksum.clone())
+    });
+    if let Some(checksum) = known {
+        return Ok(checksum);
+    }
+    let checksum = sha256(&read(path)?);
+    BACKEND.with_borrow_mut(|backend| {
+        backend.checksums.insert(0, (file, checksum.clone()));
+        backend.checksums.truncate(MOST_NAMES);
+    });
+    Ok(checksum)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

@@ -36,6 +36,6 @@ def shell(database: Database, sql: Sql = None, artifact: Artifact = "default", r
         register(connection, artifact, routes=routes)
         opened = apsw.shell.Shell(db=connection)
         for statement in sql or ():
-            opened.process_complete_line(statement)
+            opened.process_complete_line(statement)  # type: ignore[no-untyped-call]
         if not sql:
-            opened.cmdloop()
+            opened.cmdloop()  # type: ignore[no-untyped-call]

@@ -347,7 +347,7 @@ CREATE TABLE tiny_dancer.table_change (
 
 INSERT INTO tiny_dancer.table_change VALUES ('agent', 0), ('budget', 0);
 
-CREATE FUNCTION tiny_dancer.count_table_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.count_table_change() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- Of a TRUNCATE there is no table of what has changed.
     IF TG_OP <> 'TRUNCATE' THEN
@@ -385,7 +385,7 @@ CREATE TRIGGER counted_truncate AFTER TRUNCATE ON tiny_dancer.budget
 
 -- The row of state is locked from the first change to a candidate until the transaction ends: changes are committed
 -- in the order of their numbers, so who has seen a number has seen all before it.
-CREATE FUNCTION tiny_dancer.count_candidate_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.count_candidate_change() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         UPDATE tiny_dancer.state SET changes = changes + 1, epoch = gen_random_uuid()::text;
@@ -398,7 +398,7 @@ END $$;
 CREATE TRIGGER counted BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON tiny_dancer.candidate
     FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.count_candidate_change();
 
-CREATE FUNCTION tiny_dancer.mark_candidate() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.mark_candidate() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     SELECT changes INTO STRICT NEW.change FROM tiny_dancer.state;
     IF TG_OP = 'INSERT' THEN
@@ -410,7 +410,7 @@ END $$;
 CREATE TRIGGER marked BEFORE INSERT OR UPDATE ON tiny_dancer.candidate
     FOR EACH ROW EXECUTE FUNCTION tiny_dancer.mark_candidate();
 
-CREATE FUNCTION tiny_dancer.mark_candidate_content() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.mark_candidate_content() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     NEW.content_change := NEW.change;
     IF NEW.updated_at = OLD.updated_at THEN
@@ -424,7 +424,7 @@ CREATE TRIGGER marked_content BEFORE UPDATE OF id, text, created_at, confidence,
     namespace, ttl_s, updated_at, embedding ON tiny_dancer.candidate
     FOR EACH ROW EXECUTE FUNCTION tiny_dancer.mark_candidate_content();
 
-CREATE FUNCTION tiny_dancer.check_embedding() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.check_embedding() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     stored integer;
 BEGIN
@@ -442,7 +442,7 @@ END $$;
 CREATE TRIGGER embedded BEFORE INSERT OR UPDATE OF embedding ON tiny_dancer.candidate
     FOR EACH ROW WHEN (NEW.embedding IS NOT NULL) EXECUTE FUNCTION tiny_dancer.check_embedding();
 
-CREATE FUNCTION tiny_dancer.note_deletions() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.note_deletions() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     present bigint;
 BEGIN
@@ -460,7 +460,7 @@ END $$;
 CREATE TRIGGER noted AFTER DELETE ON tiny_dancer.candidate REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.note_deletions();
 
-CREATE FUNCTION tiny_dancer.note_insertions() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.note_insertions() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     DELETE FROM tiny_dancer.candidate_deletion USING added WHERE candidate_deletion.id = added.id;
     RETURN NULL;
@@ -782,7 +782,7 @@ BEGIN
             MESSAGE = 'an argument is not valid', DETAIL = CASE WHEN name IS NULL THEN 'name' ELSE 'replace' END || ': null',
             HINT = 'give the agent a name, and replace as true or false';
     END IF;
-    IF array_position(capabilities, NULL) IS NOT NULL THEN
+    IF EXISTS (SELECT FROM unnest(capabilities) AS each WHERE each IS NULL) THEN
         RAISE null_value_not_allowed USING
             MESSAGE = 'an argument is not valid', DETAIL = 'capabilities: a null among them', HINT = 'give texts';
     END IF;
@@ -1652,13 +1652,35 @@ DECLARE
     request_id text := gen_random_uuid();
     moment double precision := extract(epoch FROM coalesce(at, clock_timestamp()));
     decided record;
-    day bigint := floor(moment / 86400);
+    day bigint;
+    field text;
+    tokens bigint;
 BEGIN
     IF success IS NULL THEN
         RAISE null_value_not_allowed USING
             MESSAGE = 'an argument is not valid', DETAIL = 'success: null', COLUMN = 'success',
             HINT = 'say whether the call was answered; tiny_dancer.observe_agent takes what is known later';
     END IF;
+    FOR field, tokens IN VALUES
+        ('input_tokens', record_outcome.input_tokens), ('output_tokens', record_outcome.output_tokens)
+    LOOP
+        IF tokens NOT BETWEEN 0 AND 1099511627776 THEN
+            RAISE numeric_value_out_of_range USING
+                MESSAGE = 'an argument is not valid', DETAIL = field || ': ' || tokens, COLUMN = field,
+                HINT = 'give a number from 0 to 1099511627776, or null where nobody knows';
+        END IF;
+    END LOOP;
+    IF EXISTS (SELECT FROM unnest(record_outcome.tags) AS tag WHERE tag IS NULL) THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'an argument is not valid', DETAIL = 'tags: a null among them', COLUMN = 'tags',
+            HINT = 'give texts';
+    END IF;
+    IF NOT isfinite(coalesce(at, now())) THEN
+        RAISE datetime_field_overflow USING
+            MESSAGE = 'an argument is not valid', DETAIL = 'at: ' || at, COLUMN = 'at',
+            HINT = 'give the time of the outcome, or null for now';
+    END IF;
+    day := floor(moment / 86400);
     IF hold IS NOT NULL THEN
         -- Of a call whose cost nobody knows, all that was reserved may have been spent.
         PERFORM tiny_dancer.settle_budget(record_outcome.hold, coalesce(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tiny_dancer.storage.touches import Touch
+
 
 def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     old = os.umask(0)
@@ -352,11 +354,11 @@ def test_more_neighbours_than_the_index_can_give(tmp_path: Path) -> None:
 def test_accesses_wait_for_others_and_are_then_written_without_being_asked(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written: list[dict[str, candidates.Touch]] = []
+    written: list[dict[str, Touch]] = []
     done = threading.Event()
     original = candidates.touch_candidates
 
-    def watching(connection: apsw.Connection, touches: dict[str, candidates.Touch]) -> None:
+    def watching(connection: apsw.Connection, touches: dict[str, Touch]) -> None:
         original(connection, touches)
         written.append(touches)
         done.set()

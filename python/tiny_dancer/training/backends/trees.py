@@ -7,11 +7,14 @@ Friedman 2001, doi:10.1214/aos/1013203451.
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor
+from sklearn import config_context
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.tree import ExtraTreeRegressor
 
 from tiny_dancer import _core
 from tiny_dancer.training.backends.quantise import quantise
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from tiny_dancer.types import FeatureTable
 
 _LEAF = 65_535
+_FEW_ROWS = 2000
+"""Of fewer, a tree is grown in the time that two threads take to hand each other the interpreter."""
 
 
 def inputs(features: FeatureTable, *, embedding: bool) -> npt.NDArray[np.float32]:
@@ -154,26 +159,39 @@ class ExtraTrees:
     def fit(self, features: FeatureTable, targets: Targets, seed: int) -> FittedTrees:
         """Fits on [qualities; differences to the best constant]; leaves then hold mean components."""
         x = inputs(features, embedding=self.embedding)
-        model = self._regressor(x, targets, seed)
-        trees = [estimator.tree_ for estimator in model.estimators_]
-        leaf_values = [
-            _leaf_means(tree, estimator.apply(x), targets)
-            for tree, estimator in zip(trees, model.estimators_, strict=True)
-        ]
+        trees = self._grow(x, targets, seed)
+        leaf_values = [_leaf_means(tree, tree.apply(x), targets) for tree in trees]
         return _pack(trees, [values / len(trees) for values in leaf_values], np.zeros(targets.components.shape[1]))
 
-    def _regressor(self, x: npt.NDArray[np.float32], targets: Targets, seed: int) -> Any:
+    def _grow(self, x: npt.NDArray[np.float32], targets: Targets, seed: int) -> list[Any]:
+        """The trees of scikit-learn's ``ExtraTreesRegressor``, the same to the last bit.
+
+        One by one: the ensemble asks for each tree's signature again, which takes longer than growing it.
+        """
         quality = targets.quality
         gains = np.delete(quality - quality[:, [targets.best_constant]], targets.best_constant, axis=1)
-        model = ExtraTreesRegressor(
-            n_estimators=self.trees,
-            min_samples_leaf=max(2, round(self.leaf_factor * math.sqrt(len(x)))),
-            max_leaf_nodes=self.most_leaves,
-            max_features=self.most_features,
-            random_state=seed,
-            n_jobs=2,
-        )
-        return model.fit(x, np.hstack([quality, gains]), sample_weight=targets.weight)
+        outcomes = np.ascontiguousarray(np.hstack([quality, gains]), np.float64)
+        leaf = max(2, round(self.leaf_factor * math.sqrt(len(x))))
+        # Equal weights are none: the same trees, without a check of the weights for each.
+        weight = None if bool((targets.weight == 1).all()) else targets.weight
+
+        def grow(seed: int) -> Any:
+            tree = ExtraTreeRegressor(
+                min_samples_leaf=leaf,
+                max_leaf_nodes=self.most_leaves,
+                max_features=self.most_features,
+                random_state=seed,
+            )
+            with config_context(skip_parameter_validation=True):
+                tree.fit(x, outcomes, sample_weight=weight, check_input=False)
+            return tree.tree_
+
+        chance = np.random.RandomState(seed)
+        seeds = [int(chance.randint(np.iinfo(np.int32).max)) for _ in range(self.trees)]
+        if len(x) < _FEW_ROWS:
+            return list(map(grow, seeds))
+        with ThreadPoolExecutor(2) as threads:
+            return list(threads.map(grow, seeds))
 
 
 def cue_importances(features: FeatureTable, targets: Targets, seed: int) -> npt.NDArray[np.float64]:
@@ -181,8 +199,10 @@ def cue_importances(features: FeatureTable, targets: Targets, seed: int) -> npt.
 
     All zero where no split is possible.
     """
-    model = ExtraTrees(trees=30)._regressor(inputs(features, embedding=False), targets, seed)
-    return np.asarray(model.feature_importances_, np.float64)
+    trees = ExtraTrees(trees=30)._grow(inputs(features, embedding=False), targets, seed)
+    found = [tree.compute_feature_importances() for tree in trees if tree.node_count > 1]
+    total = np.mean(found, axis=0) if found else np.zeros(_core.CUES)
+    return np.asarray(total / max(float(total.sum()), 1e-300), np.float64)
 
 
 def _leaf_means(tree: Any, leaf_of_row: npt.NDArray[np.int64], targets: Targets) -> Matrix:

@@ -321,7 +321,7 @@ CREATE TABLE tiny_dancer.table_change (
 ) WITH (fillfactor = 20);
 INSERT INTO tiny_dancer.table_change VALUES ('agent', 0), ('budget', 0);
 
-CREATE FUNCTION tiny_dancer.count_table_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.count_table_change() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- Of a TRUNCATE there is no table of what has changed.
     IF TG_OP <> 'TRUNCATE' THEN
@@ -351,7 +351,7 @@ CREATE TRIGGER counted_truncate AFTER TRUNCATE ON tiny_dancer.budget
 
 -- The row of state is locked from the first change to a candidate until the transaction ends: changes are committed
 -- in the order of their numbers, so who has seen a number has seen all before it.
-CREATE FUNCTION tiny_dancer.count_candidate_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.count_candidate_change() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         UPDATE tiny_dancer.state SET changes = changes + 1, epoch = gen_random_uuid()::text;
@@ -363,7 +363,7 @@ END $$;
 CREATE TRIGGER counted BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON tiny_dancer.candidate
     FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.count_candidate_change();
 
-CREATE FUNCTION tiny_dancer.mark_candidate() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.mark_candidate() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     SELECT changes INTO STRICT NEW.change FROM tiny_dancer.state;
     IF TG_OP = 'INSERT' THEN
@@ -374,7 +374,7 @@ END $$;
 CREATE TRIGGER marked BEFORE INSERT OR UPDATE ON tiny_dancer.candidate
     FOR EACH ROW EXECUTE FUNCTION tiny_dancer.mark_candidate();
 
-CREATE FUNCTION tiny_dancer.mark_candidate_content() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.mark_candidate_content() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     NEW.content_change := NEW.change;
     IF NEW.updated_at = OLD.updated_at THEN
@@ -387,7 +387,7 @@ CREATE TRIGGER marked_content BEFORE UPDATE OF id, text, created_at, confidence,
     namespace, ttl_s, updated_at, embedding ON tiny_dancer.candidate
     FOR EACH ROW EXECUTE FUNCTION tiny_dancer.mark_candidate_content();
 
-CREATE FUNCTION tiny_dancer.check_embedding() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.check_embedding() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     stored integer;
 BEGIN
@@ -404,7 +404,7 @@ END $$;
 CREATE TRIGGER embedded BEFORE INSERT OR UPDATE OF embedding ON tiny_dancer.candidate
     FOR EACH ROW WHEN (NEW.embedding IS NOT NULL) EXECUTE FUNCTION tiny_dancer.check_embedding();
 
-CREATE FUNCTION tiny_dancer.note_deletions() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.note_deletions() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     present bigint;
 BEGIN
@@ -421,7 +421,7 @@ END $$;
 CREATE TRIGGER noted AFTER DELETE ON tiny_dancer.candidate REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.note_deletions();
 
-CREATE FUNCTION tiny_dancer.note_insertions() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION tiny_dancer.note_insertions() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     DELETE FROM tiny_dancer.candidate_deletion USING added WHERE candidate_deletion.id = added.id;
     RETURN NULL;
