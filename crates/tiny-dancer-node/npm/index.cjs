@@ -87,7 +87,7 @@ function load() {
 function readFile(path, field, remedy = 'give the path of a file that can be read') {
   let file = path
   try {
-    file = path instanceof URL || path.startsWith('file:') ? fileURLToPath(path) : path
+    file = typeof path !== 'string' || path.startsWith('file:') ? fileURLToPath(path) : path
     return readFileSync(file)
   } catch (cause) {
     throw new TinyDancerError('ArtifactInvalid', field, `${file}: ${cause.code ?? cause.message}`, remedy, { cause })

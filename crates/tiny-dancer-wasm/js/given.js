@@ -1,7 +1,7 @@
 // What is given, as JSON or as bytes. What JSON would leave out, make null or make empty without a word is refused by name: an
 // option or a filter that is silently not there asks for something else than was asked.
 
-import { TinyDancerError } from './instance.js'
+import { tagOf, TinyDancerError } from './instance.js'
 
 export const kindOf = (given) =>
   given === null ? 'null' : Array.isArray(given) ? 'a list' : typeof given === 'object' ? given.constructor?.name ?? 'object' : typeof given
@@ -22,12 +22,14 @@ export function objectOf(given, field, code, remedy) {
   return given
 }
 
+export const isBytes = (given) => ['Uint8Array', 'ArrayBuffer'].includes(tagOf(given))
+
 /** Bytes, of which there have to be some: a buffer that was transferred away has none left. */
 export function bytesOf(given, field, code) {
   const remedy = 'give its bytes as a Uint8Array or ArrayBuffer'
-  if (!(given instanceof Uint8Array || given instanceof ArrayBuffer)) throw new TinyDancerError(code, field, kindOf(given), remedy)
+  if (!isBytes(given)) throw new TinyDancerError(code, field, kindOf(given), remedy)
   if (given.byteLength === 0) throw new TinyDancerError(code, field, '0 bytes', remedy)
-  return given instanceof ArrayBuffer ? new Uint8Array(given) : given
+  return ArrayBuffer.isView(given) ? given : new Uint8Array(given)
 }
 
 /** `filter`: whether undefined, which elsewhere is nothing asked, would lift a condition. */

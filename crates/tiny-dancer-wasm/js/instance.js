@@ -8,8 +8,10 @@ const OPERATIONS = [
 ]
 const NUMBERS = new Map(OPERATIONS.map((name, number) => [name, number]))
 
-const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+let encoder, decoder
+
+/** What kind of object the platform says it is: one of another realm (a frame, a test runner) is no instance of this one's classes. */
+export const tagOf = (given) => Object.prototype.toString.call(given).slice(8, -1)
 
 export class TinyDancerError extends Error {
   constructor(code, field, value, remedy, options) {
@@ -22,6 +24,10 @@ export class TinyDancerError extends Error {
 /** The module that is given: itself, its bytes, a response, or where `get` gets one of these. */
 export async function moduleOf(source, get = (url) => fetch(url)) {
   const refused = (value, cause) => new TinyDancerError('ModuleMissing', 'source', value, 'serve tiny-dancer.wasm there, or give it', { cause })
+  if (typeof TextEncoder === 'undefined' || typeof TextDecoder === 'undefined') {
+    // jsdom has none.
+    throw new TinyDancerError('ModuleMissing', 'TextEncoder', 'undefined', 'put TextEncoder and TextDecoder of node:util into the globals')
+  }
   let given
   try {
     given = await source
@@ -29,13 +35,13 @@ export async function moduleOf(source, get = (url) => fetch(url)) {
       throw new TinyDancerError('ModuleMissing', 'source', 'undefined', 'import the module here, and give it: nothing lies beside a script without address')
     }
     if (typeof given === 'string') given = new URL(given, globalThis.location?.href)
-    if (given instanceof URL) given = await get(given)
-    if (typeof Response !== 'undefined' && given instanceof Response) {
+    if (tagOf(given) === 'URL') given = await get(given)
+    if (tagOf(given) === 'Response') {
       if (!given.ok) throw refused(`${given.status} ${given.url}`)
       given = await given.arrayBuffer()
     }
     // A server that answers any path with its first page is the usual case of what is no module.
-    if (!(given instanceof WebAssembly.Module)) given = await WebAssembly.compile(given)
+    if (tagOf(given) !== 'WebAssembly.Module') given = await WebAssembly.compile(given)
   } catch (cause) {
     throw cause instanceof TinyDancerError ? cause : refused(String(cause?.message ?? cause), cause)
   }
@@ -53,6 +59,8 @@ export class Instance {
 
   /** @param {WebAssembly.Module} module */
   constructor(module) {
+    encoder ??= new TextEncoder()
+    decoder ??= new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
     this.#exports = new WebAssembly.Instance(module, {}).exports
   }
 

@@ -1,8 +1,8 @@
 // What a user of the package meets, over whichever engine was loaded: the native module or the WebAssembly module.
 // `index.d.ts` is generated from this file (`make node-types`).
 
-import { asJson, bytesOf, check, checkedJson, kindOf, objectOf } from './given.js'
-import { TinyDancerError } from './instance.js'
+import { asJson, bytesOf, check, checkedJson, isBytes, kindOf, objectOf } from './given.js'
+import { tagOf, TinyDancerError } from './instance.js'
 
 export { TinyDancerError }
 
@@ -282,12 +282,13 @@ function known(given, names, field) {
 
 const ownBytes = (view) =>
   // What another thread may write to is copied before it is read.
-  typeof SharedArrayBuffer !== 'undefined' && view.buffer instanceof SharedArrayBuffer ? view.slice() : view
+  tagOf(view.buffer) === 'SharedArrayBuffer' ? view.slice() : view
 
-const decoder = new TextDecoder('utf-8', { fatal: true })
+let decoder
 
 function textOf(bytes, field) {
   try {
+    decoder ??= new TextDecoder('utf-8', { fatal: true })
     return decoder.decode(ownBytes(bytes))
   } catch (cause) {
     throw new TinyDancerError('RequestInvalid', field, cause.message, 'give UTF-8', { cause })
@@ -315,7 +316,7 @@ function embeddingOf(given, field) {
 function numbersOf(given, field) {
   const refused = (place, value) =>
     new TinyDancerError('CandidateInvalid', place, value, 'give a Float32Array, a list of numbers, or a Buffer of little-endian float32')
-  if (given instanceof Float32Array) return given.length === 0 ? given : ownBytes(given)
+  if (tagOf(given) === 'Float32Array') return given.length === 0 ? given : ownBytes(given)
   if (isBuffer(given)) {
     if (given.byteLength % 4 !== 0) throw refused(field, `a Buffer of ${given.byteLength} bytes`)
     if (given.byteLength === 0) return new Float32Array(0)
@@ -361,6 +362,8 @@ const NAMES = new Map([
 
 /** Rows of candidates that are read before this call returns. */
 let gathered = new Float32Array(0)
+/** Numbers that are kept for the next question; the rows of a large one would stay as long as the process. */
+const KEPT = 1 << 20
 
 /**
  * Candidates as the JSON of all but their embeddings, and these as one matrix.
@@ -370,7 +373,7 @@ function candidatesOf(given, matrix) {
   listOf(given, 'candidates', 'CandidateInvalid')
   let rows, width, taken
   if (matrix !== undefined && matrix !== null) {
-    if (!(matrix instanceof Float32Array)) {
+    if (tagOf(matrix) !== 'Float32Array') {
       throw new TinyDancerError('CandidateInvalid', 'embeddings', kindOf(matrix), 'give a Float32Array of one row a candidate')
     }
     if (matrix.length === 0 && given.length > 0) {
@@ -420,7 +423,7 @@ function candidatesOf(given, matrix) {
     plain[place] = own
   }
   const json = asJson(plain, 'candidates', 'CandidateInvalid')
-  if (taken !== undefined) gathered = taken
+  if (taken !== undefined && taken.length <= KEPT) gathered = taken
   return { json, rows }
 }
 
@@ -526,7 +529,7 @@ function source(config, path, bytes) {
   }
   if (given !== undefined) return ownBytes(bytesOf(given, bytes, 'ArtifactInvalid'))
   if (named === undefined) return undefined
-  if (typeof named !== 'string' && !(named instanceof URL)) {
+  if (typeof named !== 'string' && tagOf(named) !== 'URL') {
     throw new TinyDancerError('OptionInvalid', path, kindOf(named), 'give the path of a file, as text or a file: URL')
   }
   return platform.readFile(named, path)
@@ -645,7 +648,7 @@ export class Router {
   decide(request, options) {
     const models = this.#asked()
     const asked = optionsOf(options)
-    if (request instanceof Uint8Array || request instanceof ArrayBuffer) {
+    if (typeof request === 'object' && isBytes(request)) {
       const bytes = ownBytes(bytesOf(request, 'request', 'RequestInvalid'))
       return JSON.parse(call(() => models.decideBytes(bytes, asked)))
     }
@@ -663,7 +666,7 @@ export class Router {
     const models = this.#asked()
     const asked = optionsOf(options)
     const said = listOf(requests, 'requests', 'RequestInvalid').map((request, row) =>
-      request instanceof Uint8Array ? textOf(request, `requests[${row}]`) : asJson(request, `requests[${row}]`),
+      tagOf(request) === 'Uint8Array' ? textOf(request, `requests[${row}]`) : asJson(request, `requests[${row}]`),
     )
     return inBatches(said, (some) => models.decideBatch(some, asked))
   }

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import { createContext, runInContext } from 'node:vm'
 
 import {
   AgentRouter, backend, backendReason, CandidateRouter, init, Router, SemanticRouter, TaskClassifier, TinyDancerError,
@@ -569,4 +570,34 @@ test('what holds nothing of its own is no object of options', async () => {
     await rejects(new Router().route(given), 'RequestInvalid', 'request')
     await rejects(new Router().route({ queryEmbedding: embedding, candidates: [given] }), 'CandidateInvalid', 'candidates[0]')
   }
+})
+
+test('bytes and numbers of another realm, as of test runners and frames, are read', async () => {
+  const other = createContext({ edge: [...readFileSync(require.resolve('tiny-dancer/edge.safetensors'))] })
+  const made = (source) => runInContext(source, other)
+  for (const artifact of ['Uint8Array.from(edge)', 'Uint8Array.from(edge).buffer'].map(made)) {
+    assert.deepEqual(new Router({ artifact }).decide(PRIMES), new Router().decide(PRIMES))
+  }
+  assert.deepEqual(new Router().decide(made('Uint8Array.of(34, 104, 105, 34)')), new Router().decide('hi'))
+  const embeddings = made('Float32Array.of(1, 0, 0, 1)')
+  const { decisions } = await new Router().route({ queryEmbedding: made('[1, 0]'), candidates: made('[{ id: "a" }, { id: "b" }]'), embeddings })
+  assert.deepEqual(decisions.map(({ candidateId }) => candidateId), ['a', 'b'])
+})
+
+test('what a browser requires can be required where jsdom has no TextEncoder, and says so', async () => {
+  const shown = createContext({ require: createRequire(require.resolve('tiny-dancer/package.json')), globalThis: undefined, WebAssembly })
+  const loaded = new Map()
+  const load = (path) => {
+    if (!loaded.has(path)) {
+      const module = { exports: {} }
+      loaded.set(path, module)
+      const wrapped = runInContext(`(function (module, require) { ${readFileSync(path, 'utf8')}\n})`, shown)
+      wrapped(module, (name) => load(join(path, '..', name)))
+    }
+    return loaded.get(path).exports
+  }
+  const { init, TinyDancerError: own } = load(join(require.resolve('tiny-dancer/package.json'), '..', 'portable.cjs'))
+  const error = await init(new Uint8Array(8)).then(() => assert.fail('nothing was thrown'), (thrown) => thrown)
+  assert.ok(error instanceof own)
+  assert.deepEqual([error.code, error.field], ['ModuleMissing', 'TextEncoder'])
 })

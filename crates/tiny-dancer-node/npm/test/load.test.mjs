@@ -90,4 +90,20 @@ if (!isMainThread) {
     // What 10,000 calls are given would be 51 MB; compiled code and pages of the heap come and go by some 25.
     assert.ok(grown < 40, `${grown.toFixed(1)} MB more after 10,000 calls`)
   })
+
+  test('the rows of a large question are not kept', async () => {
+    const router = new Router()
+    const embedding = new Float32Array(2048).fill(1)
+    const ask = (count) => router.route({ queryEmbedding: embedding, candidates: Array.from({ length: count }, (_, row) => ({ id: `c${row}`, embedding })), k: 1 })
+    await ask(10)
+    globalThis.gc()
+    const before = process.memoryUsage().arrayBuffers
+    await ask(8192)
+    // What is collected is given back on the next turn.
+    globalThis.gc()
+    await new Promise((resolve) => setImmediate(resolve))
+    globalThis.gc()
+    const grown = (process.memoryUsage().arrayBuffers - before) / 2 ** 20
+    assert.ok(grown < 8, `${grown.toFixed(1)} MB more after a question of 64 MB`)
+  })
 }
