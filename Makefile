@@ -106,7 +106,7 @@ c-header: ## write crates/tiny-dancer-ffi/include/tiny_dancer.h anew
 
 # The extension for PostgreSQL. Its files lie as PostgreSQL wants them under target/pg: lib/ and share/extension/.
 PG_CRATE := crates/tiny-dancer-pg
-PG_PROFILE := release
+PG_PROFILE ?= release
 PG_LIBRARY := $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PG_PROFILE)),debug,$(PG_PROFILE))/libtiny_dancer_pg.so
 PG := target/pg
 PG_FOLDER := $(PG)/share/extension/tiny_dancer
