@@ -6,7 +6,7 @@ import { tagOf, TinyDancerError } from './instance.js'
 export const kindOf = (given) =>
   given === null ? 'null' : Array.isArray(given) ? 'a list' : typeof given === 'object' ? given.constructor?.name ?? 'object' : typeof given
 
-const isObject = (given) => typeof given === 'object' && given !== null && !Array.isArray(given) && !ArrayBuffer.isView(given)
+export const isObject = (given) => typeof given === 'object' && given !== null && !Array.isArray(given) && !ArrayBuffer.isView(given)
 
 /** Whether what an object holds is no property of its own, as in a Map, or where options are inherited: copies and JSON lose it. */
 function isHidden(given) {

@@ -204,7 +204,8 @@ def _recent(spent: Floats, season: int) -> tuple[Floats, Floats]:
     if mean <= 0:
         return recent, weights
     differences = recent[season:] - recent[:-season]
-    noise = float((differences**2).mean()) / 2 / mean**2 / last
+    # Divided first: the square of a tiny mean is 0.
+    noise = float(((differences / mean) ** 2).mean()) / 2 / last
     share = _CHANGE / (_CHANGE + noise)
     weights *= 1 - share
     weights[-last:] += share / last

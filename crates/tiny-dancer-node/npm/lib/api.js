@@ -1,7 +1,7 @@
 // What a user of the package meets, over whichever engine was loaded: the native module or the WebAssembly module.
 // `index.d.ts` is generated from this file (`make node-types`).
 
-import { asJson, bytesOf, check, checkedJson, isBytes, kindOf, objectOf } from './given.js'
+import { asJson, bytesOf, check, checkedJson, isBytes, isObject, kindOf, objectOf } from './given.js'
 import { tagOf, TinyDancerError } from './instance.js'
 
 export { TinyDancerError }
@@ -445,16 +445,17 @@ let answered = new Float64Array(0)
 const grown = (/** @type {any} */ space, size) => (space.length < size ? new space.constructor(size) : space)
 
 /**
- * Ids of candidates of which no more is known than numbers, which are then in place; undefined where there is more, or a
- * mistake, which their JSON says.
+ * Ids, rows and numbers of candidates of which no more is known; undefined where there is more, or a mistake, which their JSON
+ * says. Both spaces are taken away meanwhile: a getter that asks in between gets others.
  */
-function numbersOf(given, width, matrix) {
+function knownOf(given, width, matrix) {
   const { length } = given
   const ids = []
-  if (matrix === undefined) gathered = grown(gathered, length * width)
-  const rows = gathered
-  told = grown(told, 3 * length)
-  told.fill(NaN, 0, 3 * length)
+  const rows = matrix === undefined ? grown(gathered, length * width) : gathered
+  const numbers = grown(told, 3 * length)
+  gathered = new Float32Array(0)
+  told = new Float64Array(0)
+  numbers.fill(NaN, 0, 3 * length)
   for (let place = 0; place < length; place++) {
     const candidate = given[place]
     if (!isObject(candidate)) return undefined
@@ -475,14 +476,14 @@ function numbersOf(given, width, matrix) {
         const number = momentOf(value)
         if (at === undefined || !Number.isFinite(number)) return undefined
         const slot = at * length + place
-        if (!Number.isNaN(told[slot])) return undefined
-        told[slot] = number
+        if (!Number.isNaN(numbers[slot])) return undefined
+        numbers[slot] = number
       }
     }
     if (found === undefined || id === undefined) return undefined
     ids.push(id)
   }
-  return new Set(ids).size === length ? ids : undefined
+  return new Set(ids).size === length ? { ids, rows, numbers } : undefined
 }
 
 const present = () => Date.now() / 1000
@@ -732,15 +733,18 @@ export class Router {
   #byNumbers(query, candidates, matrix, k, now) {
     const { length } = candidates
     if (!(Number.isInteger(k) && k > 0 && Number.isFinite(now) && (matrix === undefined || matrix instanceof Float32Array))) return undefined
-    const ids = numbersOf(candidates, query.length, matrix)
-    if (ids === undefined) return undefined
+    const known = knownOf(candidates, query.length, matrix)
+    if (known === undefined) return undefined
+    const { ids, numbers } = known
     answered = grown(answered, 4 * length)
     const out = answered.subarray(0, 4 * length)
-    const rows = matrix === undefined ? gathered.subarray(0, length * query.length) : ownBytes(matrix)
+    const rows = matrix === undefined ? known.rows.subarray(0, length * query.length) : ownBytes(matrix)
     const { confidence_threshold, max_uncertainty } = this.#thresholds
     const begun = performance.now()
-    const calibrated = this.#scorer.rankRows(rows, told.subarray(0, 3 * length), query, now, confidence_threshold, max_uncertainty, out)
+    const calibrated = this.#scorer.rankRows(rows, numbers.subarray(0, 3 * length), query, now, confidence_threshold, max_uncertainty, out)
     const inferenceTimeUs = (performance.now() - begun) * 1000
+    gathered = known.rows
+    told = numbers
     if (calibrated < 0) return undefined
     const decisions = new Array(length)
     /** Where those begin that have the same score. */
