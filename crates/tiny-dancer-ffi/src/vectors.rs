@@ -227,10 +227,15 @@ pub unsafe extern "C" fn td_candidates_rank_vector(
         // SAFETY: what the caller promises.
         let (candidates, query) =
             unsafe { (object(candidates, "candidates")?, slice(query, dimensions, "query")?) };
-        if read(&candidates.door).set().is_some_and(CandidateSet::is_stale) {
+        // Looked at again after each refreshing: another thread may have added before it is read.
+        let door = loop {
+            let door = read(&candidates.door);
+            if !door.set().is_some_and(CandidateSet::is_stale) {
+                break door;
+            }
+            drop(door);
             write(&candidates.door).refresh();
-        }
-        let door = read(&candidates.door);
+        };
         let Some(set) = door.set() else {
             // SAFETY: what the caller promises.
             return unsafe { put(&[], found, td_ranking::default(), ranking) };
