@@ -8,10 +8,9 @@ use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, Precision};
 use tiny_dancer::{Error, ErrorKind};
 
 use crate::arrays::{Matrix, single_floats};
-use crate::artifacts::Object;
 use crate::call::{Call, text};
 use crate::decide::jsonb;
-use crate::doors::artifact;
+use crate::doors::{artifact, scorer};
 use crate::failure::{ARGUMENT, Failure, Result};
 use crate::rows::Rows;
 
@@ -74,16 +73,8 @@ fn rank(call: &Call) -> Result<Option<Datum>> {
     let embedding = call.datum(EMBEDDING).map(|datum| single_floats(datum, "embedding")).transpose()?;
     let query = query(call.text(QUERY)?.as_deref(), call.datum(OPTIONS))?;
     let found = artifact(call, ARTIFACT)?;
-    let untrained;
-    let scorer = if let Some((name, object)) = &found {
-        match &**object {
-            Object::Scorer(scorer) => scorer,
-            other => return Err(other.is_not("candidates", name)),
-        }
-    } else {
-        untrained = CandidateScorer::default();
-        &untrained
-    };
+    let untrained = CandidateScorer::default();
+    let scorer = scorer(found.as_ref(), &untrained)?;
     let mut door = CandidateDoor::new(Precision::Full, None);
     door.add_with(&candidates.json, embeddings.as_ref().map(|matrix| &*matrix.values))?;
     pgrx::check_for_interrupts!();

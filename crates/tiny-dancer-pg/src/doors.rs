@@ -23,6 +23,18 @@ pub(crate) fn artifact(call: &Call, place: usize) -> Result<Option<(String, Rc<O
     Ok(Some((name, object)))
 }
 
+/// The scorer that an artifact is; without one, the combination without training.
+pub(crate) fn scorer<'a>(
+    found: Option<&'a (String, Rc<Object>)>,
+    untrained: &'a CandidateScorer,
+) -> Result<&'a CandidateScorer> {
+    let Some((name, object)) = found else { return Ok(untrained) };
+    match &**object {
+        Object::Scorer(scorer) => Ok(scorer),
+        other => Err(other.is_not("candidates", name)),
+    }
+}
+
 /// The encoder that an argument names; null is none.
 fn encoder(call: &Call, place: usize) -> Result<Option<Arc<Encoder>>> {
     call.text(place)?.map(|name| encoder_named(&name)).transpose()
@@ -91,16 +103,8 @@ fn tool_ids(call: &Call) -> Result<Option<Datum>> {
 fn rank_json(call: &Call) -> Result<Option<Datum>> {
     let (Some(candidates), Some(query)) = (call.text(0)?, call.text(1)?) else { return Ok(None) };
     let found = artifact(call, 2)?;
-    let untrained;
-    let scorer = if let Some((name, object)) = &found {
-        match &**object {
-            Object::Scorer(scorer) => scorer,
-            other => return Err(other.is_not("candidates", name)),
-        }
-    } else {
-        untrained = CandidateScorer::default();
-        &untrained
-    };
+    let untrained = CandidateScorer::default();
+    let scorer = scorer(found.as_ref(), &untrained)?;
     let mut door = CandidateDoor::new(Precision::Full, encoder(call, 3)?);
     door.add(&candidates)?;
     pgrx::check_for_interrupts!();

@@ -28,7 +28,7 @@ mod several;
 
 pub use agent::{Agent, Kind, LARGEST, Outcome, State};
 pub use choose::{Choice, Choices, Expected, Query, Removal, WAITING};
-pub use door::state_after_json;
+pub use door::{Weights, state_after_json};
 pub use policy::{Named, Policy};
 pub use search::{Card, Cards, Found, SearchScratch, WORDS};
 pub use set::{AgentSet, MOST_AGENTS};

@@ -365,6 +365,10 @@ let gathered = new Float32Array(0)
 /** Numbers that are kept for the next question; the rows of a large one would stay as long as the process. */
 const KEPT = 1 << 20
 
+const keep = (taken) => {
+  if (taken.length <= KEPT) gathered = taken
+}
+
 /**
  * Candidates as the JSON of all but their embeddings, and these as one matrix.
  * @returns {{ json: string, rows: Float32Array | undefined }}
@@ -423,7 +427,7 @@ function candidatesOf(given, matrix) {
     plain[place] = own
   }
   const json = asJson(plain, 'candidates', 'CandidateInvalid')
-  if (taken !== undefined && taken.length <= KEPT) gathered = taken
+  if (taken !== undefined) keep(taken)
   return { json, rows }
 }
 
@@ -743,7 +747,7 @@ export class Router {
     const begun = performance.now()
     const calibrated = this.#scorer.rankRows(rows, numbers.subarray(0, 3 * length), query, now, confidence_threshold, max_uncertainty, out)
     const inferenceTimeUs = (performance.now() - begun) * 1000
-    gathered = known.rows
+    keep(known.rows)
     told = numbers
     if (calibrated < 0) return undefined
     const decisions = new Array(length)

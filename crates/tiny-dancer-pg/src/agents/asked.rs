@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use tiny_dancer::agents::{AgentSet, Kind, Named, Query};
+use tiny_dancer::agents::{AgentSet, Kind, Named, Query, Weights};
 use tiny_dancer::{Error, ErrorKind};
 
 use super::declared::object;
@@ -14,22 +14,6 @@ use crate::failure::{ARGUMENT, Failure, Result};
 
 /// Of a request whose tokens nobody counted.
 const BYTES_PER_TOKEN: usize = 4;
-
-/// Weights of a policy: of quality, a USD and a second.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Weights {
-    quality: f64,
-    cost: f64,
-    latency: f64,
-}
-
-impl Default for Weights {
-    fn default() -> Self {
-        let [quality, cost, latency] = Query::default().weights;
-        Self { quality, cost, latency }
-    }
-}
 
 /// What the argument `options` may say besides.
 #[derive(Debug, Default, Deserialize)]

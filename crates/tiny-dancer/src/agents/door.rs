@@ -17,12 +17,16 @@ use super::set::AgentSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{Reader, typed};
 
-#[derive(Deserialize)]
+/// Weights of a policy.
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Weights {
-    quality: f64,
-    cost: f64,
-    latency: f64,
+pub struct Weights {
+    /// Of quality.
+    pub quality: f64,
+    /// Of a USD.
+    pub cost: f64,
+    /// Of a second.
+    pub latency: f64,
 }
 
 impl Default for Weights {
