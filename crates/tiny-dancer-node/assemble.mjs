@@ -75,7 +75,8 @@ function main(out, wasm, given, native) {
   const described = (from) => ({ ...JSON.parse(readFileSync(join(here, from, 'package.json'), 'utf8')), version })
 
   const folder = fresh(out, 'tiny-dancer')
-  cpSync(join(here, 'npm'), folder, { recursive: true, filter: (path) => !/[\\/](test|node_modules)$/.test(path) })
+  // The types in shapes.js are those of index.d.ts.
+  cpSync(join(here, 'npm'), folder, { recursive: true, filter: (path) => !/[\\/](test|node_modules|shapes\.js)$/.test(path) })
   copyFileSync(join(here, 'README.md'), join(folder, 'README.md'))
   for (const file of ['given.js', 'instance.js']) {
     copyFileSync(join(root, 'crates', 'tiny-dancer-wasm', 'js', file), join(folder, 'lib', file))
