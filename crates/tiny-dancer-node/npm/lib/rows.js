@@ -36,6 +36,10 @@ function shapeOf(keys) {
   return { id: has('id'), embedding: has('embedding'), metadata: has('metadata'), created, created_, uses, uses_, rate, rate_ }
 }
 
+/** What the last candidate had: the next one most often has the same. */
+let keys = []
+let shape = shapeOf(keys)
+
 function sameAs(one, other) {
   if (one.length !== other.length) return false
   for (let place = 0; place < one.length; place++) if (one[place] !== other[place]) return false
@@ -90,17 +94,15 @@ function idsOf(candidates, width, rows, numbers) {
   const { length } = candidates
   const ids = new Array(length)
   const texts = new Array(length)
-  let keys = []
-  let shape = shapeOf(keys)
   for (let place = 0; place < length; place++) {
     const candidate = candidates[place]
     if (!isObject(candidate)) return undefined
     const own = Object.keys(candidate)
     if (!sameAs(own, keys)) {
       shape = shapeOf(own)
-      if (shape === undefined) return undefined
       keys = own
     }
+    if (shape === undefined) return undefined
     // By their names, and only what is there: V8 then knows where each lies, and nothing inherited is read.
     const id = shape.id ? candidate.id : undefined
     const embedding = shape.embedding ? candidate.embedding : undefined

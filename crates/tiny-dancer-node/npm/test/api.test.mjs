@@ -370,6 +370,7 @@ describe('Router.route', () => {
         [random() < 0.5 ? 'createdAt' : 'created_at']: maybe(random() < 0.3 ? new Date(1e12 * random()) : 1.7 * 10 ** (9 + 3 * Math.floor(random() * 4)) * random()),
         accessCount: maybe(Math.floor(random() * 1000)),
         successRate: maybe(random()),
+        metadata: [undefined, null, {}, { tier: 'gold', year: 2020, open: true }, '{"tier": "gold", "": 1.5}', `{"row": ${row}}`][Math.floor(random() * 6)],
       }))
       const request = { queryEmbedding: vector(), candidates, now: 1.7e9, k: maybe(1 + Math.floor(random() * 70)) }
       // Now and then, something of which the JSON has more to say.
@@ -379,13 +380,17 @@ describe('Router.route', () => {
         () => (first.accessCount = -1), () => (request.queryEmbedding = vector().fill(Infinity)), () => (first.trials = 3),
         () => (request.queryEmbedding = new Float32Array(width + 1)), () => (first.createdAt = '2020-02-02'), () => (first.id = ''),
         () => (first.embedding = new Float32Array(width + 1)), () => (request.k = 0), () => (first.created_at = first.createdAt = 5),
+        () => (first.metadata = '{"year": 1e999}'), () => (first.metadata = 'gold'), () => (first.metadata = '["gold"]'),
+        () => (first.metadata = { year: NaN }), () => (first.metadata = { tiers: ['gold'], deep: { er: 1 } }), () => (first.metadata = '{"half": "\\ud800"}'),
+        () => (first.metadata = new Map([['tier', 'gold']])), () => (first.metadata = { toJSON: () => null }), () => (first.colour = undefined),
+        () => (first.metadata = ['gold']), () => (first.metadata = 5), () => (first.metadata = { size: 5n }),
       ]
-      changes[Math.floor(random() * 24)]?.()
+      changes[Math.floor(random() * 48)]?.()
       const flat = candidates.every(({ embedding }) => embedding.length === width)
       for (const router of routers) {
-        // An empty text changes no answer, and is not a number.
+        // A diversity of 0 changes no answer, and is asked for in JSON.
         const byNumbers = await answered(router, request)
-        assert.deepEqual(byNumbers, await answered(router, { ...request, text: '' }), `round ${round}`)
+        assert.deepEqual(byNumbers, await answered(router, { ...request, diversity: 0 }), `round ${round}`)
         if (flat) {
           const rows = Float32Array.from(candidates.flatMap(({ embedding }) => [...embedding]))
           const bare = candidates.map(({ embedding: _, ...rest }) => rest)
