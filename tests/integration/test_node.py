@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -166,9 +167,14 @@ def test_there_is_always_an_engine(projects: dict[str, Path], tmp_path: Path) ->
     # Cut off: mapped, it would end the process.
     native.write_bytes(whole[: len(whole) // 2])
     assert "install it again" in says()
+    # A block that was lost when the machine stopped: mapped, it would end the process as well.
+    for start in (0, len(whole) // 2, len(whole) - 4096):
+        native.write_bytes(whole[:start] + bytes(4096) + whole[start + 4096 :])
+        assert "is damaged: install it again" in says()
     # Of another system, processor or C library: the loader refuses it.
-    native.write_bytes(b"\x7fELF" + bytes(len(whole) - 4))
-    assert says()
+    strange = b"\x7fELF" + bytes(len(whole) - 4)
+    native.write_bytes(strange)
+    assert "invalid ELF header" in says(crc32=zlib.crc32(strange))
     native.unlink()
     assert "ENOENT" in says()
     shutil.rmtree(module)

@@ -1,17 +1,14 @@
 // Options, checked; and moments, of which the engine has no clock to know the present one.
 
-import { checkedJson, kindOf, objectOf } from './given.js'
+import { checkedJson, isObject, kindOf, knownOnly, objectOf } from './given.js'
 import { TinyDancerError } from './instance.js'
 
+/** Refuses an option that nobody reads. */
 export function known(given, names, field) {
-  objectOf(given, field, 'OptionInvalid', 'give an object')
-  for (const name of Object.keys(given)) {
-    if (names.includes(name) || given[name] === undefined) continue
-    if (name === 'databasePath') {
-      throw new TinyDancerError('OptionInvalid', name, String(given[name]), 'leave it out: this package keeps no database')
-    }
-    throw new TinyDancerError('OptionInvalid', name, 'unknown', `options are ${names.join(', ')}`)
+  if (isObject(given) && given.databasePath !== undefined) {
+    throw new TinyDancerError('OptionInvalid', 'databasePath', String(given.databasePath), 'leave it out: this package keeps no database')
   }
+  knownOnly(given, names, field)
 }
 
 export const optionsOf = (given) =>

@@ -3,7 +3,7 @@
 import { ARTIFACT, encoderFor, headerOf, source } from './artifacts.js'
 import { candidatesOf, queryOf } from './candidates.js'
 import { call, host, inBatches, made } from './engine.js'
-import { asJson, bytesOf, checkedJson, isBytes, objectOf } from './given.js'
+import { asJson, bytesOf, checkedJson, isBytes, namesOf, objectOf } from './given.js'
 import { tagOf, TinyDancerError } from './instance.js'
 import { embeddingOf, ownBytes, textOf } from './numbers.js'
 import { known, listOf, momentOf, optionsOf, present, truthOf } from './options.js'
@@ -11,6 +11,9 @@ import { breakerOf, RANKING, thresholdsOf } from './ranking.js'
 import { rankedRows } from './rows.js'
 
 /** @import { ArtifactConfig, Bytes, DecideOptions, Decision, RouterConfig, RoutingRequest, RoutingResponse } from './shapes.js' */
+
+/** Names of what a query to candidates may say. */
+const ASKED = ['queryEmbedding', 'text', 'candidates', 'embeddings', 'metadata', 'k', 'where', 'diversity', 'now']
 
 /** Requests to models (`decide`), and queries to candidates given with them (`route`). */
 export class Router {
@@ -27,11 +30,13 @@ export class Router {
   constructor(config = {}) {
     known(config, [...ARTIFACT, ...RANKING, 'models'], 'config')
     made()
-    this.#config = { ...config }
+    const { absolute } = host()
+    // What is read later is of the folder that was the present one now.
+    this.#config = { ...config, modelPath: absolute(config.modelPath), encoderPath: absolute(config.encoderPath) }
     this.#breaker = breakerOf(config)
     this.#thresholds = thresholdsOf(config)
     this.#quantised = truthOf(config.enableQuantization, 'enableQuantization', false)
-    this.#load(source(config, 'modelPath', 'artifact'))
+    this.#load(source(this.#config, 'modelPath', 'artifact'))
   }
 
   #load(artifact, isOfCandidates = artifact !== undefined && headerOf(artifact).kind === 'candidates') {
@@ -118,8 +123,7 @@ export class Router {
     const { queryEmbedding, candidates, embeddings, text, metadata, k, where, diversity, now, ...others } = request
     const [unknown] = Object.keys(others)
     if (unknown !== undefined) {
-      const names = 'queryEmbedding, text, candidates, embeddings, metadata, k, where, diversity, now'
-      throw new TinyDancerError('RequestInvalid', unknown, 'unknown', `a request has ${names}`)
+      throw new TinyDancerError('RequestInvalid', unknown, 'unknown', namesOf('a request has', unknown, ASKED))
     }
     const missing = (given) => given === undefined || given === null
     if (missing(queryEmbedding) && (typeof text !== 'string' || text.trim() === '')) {

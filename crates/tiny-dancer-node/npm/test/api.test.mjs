@@ -175,6 +175,8 @@ describe('artifacts', () => {
 
   test('options of the constructor are checked', () => {
     refuses(() => new Router({ modelpath: 'x' }), 'OptionInvalid', 'modelpath')
+    assert.match(refuses(() => new Router({ modelPth: 'x' }), 'OptionInvalid', 'modelPth').remedy, /^did you mean modelPath\? /)
+    assert.match(refuses(() => new AgentRouter({ decay: 5 }), 'OptionInvalid', 'decay').remedy, /^options are halfLife$/)
     refuses(() => new Router({ databasePath: './routing.db' }), 'OptionInvalid', 'databasePath')
     refuses(() => new Router('default.safetensors'), 'OptionInvalid', 'config')
     refuses(() => new Router({ modelPath: 5 }), 'OptionInvalid', 'modelPath')
@@ -224,6 +226,24 @@ describe('artifacts', () => {
     await decider.reloadModel()
     assert.notDeepEqual(decider.decide('hi').scores, scores)
     await rejects(new Router().reloadModel(), 'OptionInvalid', 'modelPath')
+  })
+
+  test('a relative path is of the folder in which the router was made', async () => {
+    const before = process.cwd()
+    copyFileSync(files.tasks, join(folder, 'elsewhere.safetensors'))
+    const deeper = mkdtempSync(join(folder, 'deeper-'))
+    copyFileSync(files.models, join(deeper, 'elsewhere.safetensors'))
+    copyFileSync(files.encoder, join(deeper, 'encoder.safetensors'))
+    try {
+      process.chdir(deeper)
+      const router = new Router({ modelPath: './elsewhere.safetensors', encoderPath: 'encoder.safetensors' })
+      const { scores } = router.decide('hi')
+      process.chdir(folder)
+      await router.reloadModel()
+      assert.deepEqual(router.decide('hi').scores, scores)
+    } finally {
+      process.chdir(before)
+    }
   })
 })
 
@@ -295,6 +315,7 @@ describe('Router.route', () => {
     await rejects(ask({ candidates: 'two' }), 'CandidateInvalid', 'candidates')
     await rejects(ask({ candidates: [null] }), 'CandidateInvalid', 'candidates[0]')
     await rejects(ask({ queries: [] }), 'RequestInvalid', 'queries')
+    assert.match((await rejects(ask({ embedings: [] }), 'RequestInvalid', 'embedings')).remedy, /^did you mean embeddings\? /)
     await rejects(ask({ k: 0 }), 'OptionInvalid', 'k')
     await rejects(ask({ diversity: 2 }), 'OptionInvalid', 'diversity')
     await rejects(ask({ where: { $nothing: 1 } }), 'CandidateInvalid')
