@@ -128,7 +128,7 @@ class PostgresStorage:
         except BaseException:
             database.close()
             raise
-        self._mirror = TableMirror(database) if mirror else None
+        self._mirror = TableMirror() if mirror else None
         self._later = None if read_only else Later(database, queue_capacity)
         # Also when it is forgotten, or the program ends without closing: what is queued is written. None of them
         # may know this object, or nobody could forget it.
@@ -227,7 +227,7 @@ class PostgresStorage:
         self._check_open()
         if listed is None and self._mirror is not None and (where is not None or most is not None):
             # Fewer rows to read; what is read is looked at again, for it may have changed since.
-            known = self._mirror.passing(where, time.time())
+            known = self._mirror.passing(self._database, where, time.time())
             known = latest_first(known) if newest_first else sorted(known, key=lambda record: record.id)
             listed = tuple(record.id for record in known)
             wanted = len(listed) if most is None else most
@@ -262,9 +262,9 @@ class PostgresStorage:
         """The candidates a query is about, best first."""
         search = check_search(query, k, text, filter, max_distance, embeddings=embeddings)
         self._check_open()
-        mirror = TableMirror(self._database) if self._mirror is None else self._mirror
+        mirror = TableMirror() if self._mirror is None else self._mirror
         with self._explained():
-            found = mirror.search(search)
+            found = mirror.search(self._database, search)
         if touch or refresh_ttl:
             self._touch([each.candidate for each in found], Touch(int(touch), search.now, refresh_ttl))
         return found
@@ -286,7 +286,7 @@ class PostgresStorage:
     def live_candidates(self) -> LiveCandidates:
         """All candidates as the engine ranks them; without a mirror they are read anew each time."""
         self._check_open()
-        return (TableMirror(self._database) if self._mirror is None else self._mirror).live()
+        return (TableMirror() if self._mirror is None else self._mirror).live(self._database)
 
     def list_namespaces(self, prefix: Iterable[str] = ()) -> tuple[tuple[str, ...], ...]:
         """Namespaces that candidates have, those that begin with ``prefix``, in their order."""
