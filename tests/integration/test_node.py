@@ -231,6 +231,24 @@ console.log(JSON.stringify([backend, early, file, router.decide('hi').model]))
     assert in_folder(project, "node", "--conditions=browser", "-e", required).split() == ["wasm", "ModuleMissing"]
 
 
+def test_a_development_server_that_moves_scripts_finds_the_module(projects: dict[str, Path]) -> None:
+    """As Vite does before its version 8: what lies beside a script stays where it was."""
+    project = projects["wasm"]
+    moved = project / "node_modules" / ".vite" / "deps"
+    shutil.copytree(project / "node_modules" / "tiny-dancer" / "lib", moved / "lib")
+    shutil.copy(project / "node_modules" / "tiny-dancer" / "portable.js", moved / "tiny-dancer.mjs")
+    (moved / "package.json").write_text('{"type": "module"}', "utf-8")
+    script = """
+import { readFileSync } from 'node:fs'
+globalThis.fetch = async (url) => new Response(readFileSync(url))
+const { init, CandidateRouter } = await import('./node_modules/.vite/deps/tiny-dancer.mjs')
+await init()
+console.log(new CandidateRouter().rank({ text: 'tea' }).decisions.length)
+"""
+    (project / "moved.mjs").write_text(script, "utf-8")
+    assert in_folder(project, "node", "moved.mjs") == "0\n"
+
+
 def test_the_types_are_those_of_the_source(development: Path) -> None:
     run("node", str(CRATE / "types.mjs"), str(development), "--check")
 

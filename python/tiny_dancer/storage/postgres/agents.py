@@ -106,6 +106,11 @@ def count_outcomes(connection: psycopg.Connection[Any], outcomes: Iterable[Agent
         )
 
 
+def agent_changes(connection: psycopg.Connection[Any]) -> int:
+    """How often agents were written."""
+    return table_changes(connection, "agent")
+
+
 def table_changes(connection: psycopg.Connection[Any], table: str) -> int:
     """How often a table was written: ``agent`` or ``budget``."""
     row = connection.execute("SELECT changes FROM tiny_dancer.table_change WHERE name = %s", (table,)).fetchone()

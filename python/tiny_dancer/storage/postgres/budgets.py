@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.storage import columns
 from tiny_dancer.storage.budgets import Drawn, Entry, drawn, exists
+from tiny_dancer.storage.postgres.agents import table_changes
 from tiny_dancer.storage.postgres.migrate import LOCK
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ def budgets(connection: psycopg.Connection[Any]) -> tuple[Budget, ...]:
 def delete_budget(connection: psycopg.Connection[Any], id: str) -> bool:
     """Removes a budget; false where there is none."""
     return connection.execute("DELETE FROM tiny_dancer.budget WHERE id = %s", (id,)).rowcount > 0
+
+
+def budget_changes(connection: psycopg.Connection[Any]) -> int:
+    """How often budgets were written."""
+    return table_changes(connection, "budget")
 
 
 def draw_budget(connection: psycopg.Connection[Any], draw: Draw) -> Drawn:
