@@ -105,6 +105,8 @@ pub fn rank_score(scores: &[f32], relevant: &[bool]) -> Option<f64> {
     Some(before as f64)
 }
 
+#[cold]
+#[inline(never)]
 fn option(field: impl Into<String>, value: impl std::fmt::Display, remedy: impl Into<String>) -> Error {
     Error::new(ErrorKind::OptionInvalid, field, value, remedy)
 }

@@ -188,6 +188,8 @@ impl Scratch {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn refused(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::RequestInvalid, field, value, remedy)
 }

@@ -87,6 +87,8 @@ pub struct Assigned {
 
 fn impossible(field: &str, value: impl Into<String>, remedy: &str) -> Error {
     let (field, remedy) = (field.to_owned(), remedy.to_owned());
+#[cold]
+#[inline(never)]
     Error { kind: ErrorKind::NoFeasibleModel, field, value: value.into(), remedy }
 }
 

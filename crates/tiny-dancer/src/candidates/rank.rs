@@ -113,6 +113,8 @@ impl RankScratch {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn option(field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::OptionInvalid, field, value, remedy)
 }
