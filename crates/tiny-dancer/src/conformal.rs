@@ -57,7 +57,7 @@ pub fn quantile(scores: &mut [f64], alpha: f64) -> f64 {
     }
     let count = scores.len();
     if position >= 1.0 && position <= count as f64 {
-        return *sort::select_by(scores, position as usize - 1, f64::total_cmp).1;
+        return *sort::many::select_by(scores, position as usize - 1, f64::total_cmp).1;
     }
     at_position(|_| f64::INFINITY, count, position)
 }
