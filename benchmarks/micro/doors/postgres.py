@@ -34,7 +34,7 @@ def measure(given: Given) -> Measured | str:
         return "needs Linux"
     import psycopg
     import pytest
-    from tests.integration.pg_cluster import database
+    from tests.integration.pg_cluster import BUILT, database
 
     try:
         url = database()
@@ -51,6 +51,7 @@ def measure(given: Given) -> Measured | str:
         ranking = rank(connection, given)
     figures["first call of a backend without an encoder, ms"] = first_call(url, "edge")
     figures["first call of a backend with an encoder, ms"] = first_call(url, "default")
+    figures["library, bytes"] = (BUILT / "lib" / "tiny_dancer.so").stat().st_size
     decision = figures.pop("decision")
     note = (
         f"decide_model over {ROWS} rows in one process, processor time with all that the server does for a row; "
