@@ -2,7 +2,7 @@
 // project where the package is installed, and says in TINY_DANCER_EXPECTED which engine has to be under it.
 
 import assert from 'node:assert/strict'
-import { copyFileSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -241,6 +241,10 @@ describe('artifacts', () => {
       process.chdir(folder)
       await router.reloadModel()
       assert.deepEqual(router.decide('hi').scores, scores)
+      const gone = mkdtempSync(join(folder, 'gone-'))
+      process.chdir(gone)
+      rmdirSync(gone)
+      refuses(() => new Router({ modelPath: 'served.safetensors' }), 'ArtifactInvalid', 'modelPath')
     } finally {
       process.chdir(before)
     }
