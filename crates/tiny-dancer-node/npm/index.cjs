@@ -66,28 +66,34 @@ function checksumOf(file) {
   }
 }
 
-/** Where each platform's native module is: name by name, so that what gathers the files of a server finds the one that is here. */
-const NATIVE = {
-  'linux-x64-gnu': () => require.resolve('tiny-dancer-linux-x64-gnu'),
-  'linux-x64-musl': () => require.resolve('tiny-dancer-linux-x64-musl'),
-  'linux-arm64-gnu': () => require.resolve('tiny-dancer-linux-arm64-gnu'),
-  'linux-arm64-musl': () => require.resolve('tiny-dancer-linux-arm64-musl'),
-  'darwin-x64': () => require.resolve('tiny-dancer-darwin-x64'),
-  'darwin-arm64': () => require.resolve('tiny-dancer-darwin-arm64'),
-  'win32-x64-msvc': () => require.resolve('tiny-dancer-win32-x64-msvc'),
-  'win32-arm64-msvc': () => require.resolve('tiny-dancer-win32-arm64-msvc'),
+/**
+ * Where a platform's native module is; undefined where it is not installed. Name by name, so that what gathers the files of a
+ * server finds the one that is here; and within `try`, so that a bundler does without the others.
+ */
+function moduleFor(platform) {
+  try {
+    switch (platform) {
+      case 'linux-x64-gnu': return require.resolve('tiny-dancer-linux-x64-gnu')
+      case 'linux-x64-musl': return require.resolve('tiny-dancer-linux-x64-musl')
+      case 'linux-arm64-gnu': return require.resolve('tiny-dancer-linux-arm64-gnu')
+      case 'linux-arm64-musl': return require.resolve('tiny-dancer-linux-arm64-musl')
+      case 'darwin-x64': return require.resolve('tiny-dancer-darwin-x64')
+      case 'darwin-arm64': return require.resolve('tiny-dancer-darwin-arm64')
+      case 'win32-x64-msvc': return require.resolve('tiny-dancer-win32-x64-msvc')
+      case 'win32-arm64-msvc': return require.resolve('tiny-dancer-win32-arm64-msvc')
+      default: return undefined
+    }
+  } catch {
+    return undefined
+  }
 }
 
 /** The native module; throws why there is none that can be used. */
 function native() {
   const platform = platformName()
   const name = `tiny-dancer-${platform}`
-  let file
-  try {
-    file = NATIVE[platform]()
-  } catch {
-    throw new Error(`${name} is not installed`)
-  }
+  const file = moduleFor(platform)
+  if (file === undefined) throw new Error(`${name} is not installed`)
   const { size, crc32, version: found } = JSON.parse(readFileSync(join(dirname(file), 'package.json'), 'utf8'))
   if (found !== version) throw new Error(`${name} is of version ${found}, this package of ${version}`)
   // A file that was cut off, or of which a block was lost, may crash the process when it is mapped.
