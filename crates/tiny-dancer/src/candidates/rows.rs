@@ -111,7 +111,8 @@ fn falling(score: f32) -> u64 {
 }
 
 /// The double that the shortest decimals of an f32 read as, which is what its JSON is read as.
-fn as_written(value: f32) -> f64 {
+#[must_use]
+pub fn as_written(value: f32) -> f64 {
     let wide = f64::from(value);
     if wide.fract() == 0.0 && wide.abs() <= MOST_WHOLE {
         return wide;
