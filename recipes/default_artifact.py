@@ -202,6 +202,52 @@ class Steps:
         return linear(weights, np.zeros(_core.EMBEDDING_DIMENSIONS), float(-weights @ mean), targets, cues)
 
 
+def direction_of_gain(
+    targets: Targets,
+    other: Auxiliary,
+    cues: Floats,
+    said: Floats,
+    length: float | None,
+    *,
+    ridge: float,
+    cue_share: float,
+) -> tuple[Floats, Floats, float]:
+    """Ridge regression of the gain on what a request says and a few cues, tables and declared kinds together.
+
+    Args:
+        targets: of the tables.
+        other: prompts with declared gains; they weigh as much as all tables.
+        cues: of the tables' rows, then of the others, float64 [rows, cues].
+        said: the same rows as vectors, float64 [rows, width].
+        length: of a row of ``said``; None for what they have: the root of the mean square.
+        ridge: penalty per row, relative to the square of that length.
+        cue_share: of that square, for the cues.
+
+    Returns:
+        The weights of the cues, those of ``said``, and the intercept.
+    """
+    strong = targets.best_constant
+    seen = targets.quality[:, strong] - targets.quality[:, 1 - strong]
+    # The targets are centred: what they were centred at is the mean gain, which no ranking depends on.
+    declared = other.gain - np.average(other.gain, weights=other.weight)
+    gain = np.concatenate([seen, declared])
+    weight = np.concatenate([targets.weight / targets.weight.sum(), other.weight / other.weight.sum()]) * (
+        len(gain) / 2
+    )
+    mean, centre = (np.average(each, axis=0, weights=weight) for each in (cues, said))
+    deviation = np.sqrt(np.average((cues - mean) ** 2, axis=0, weights=weight))
+    used = np.isin(_core.CUE_NAMES, KIND_CUES)
+    scale = np.where(used, np.sqrt(cue_share / used.sum()) / np.maximum(deviation, 1e-6), 0.0)
+    if length is None:
+        length = float(np.sqrt(np.average(((said - centre) ** 2).sum(1), weights=weight)))
+    design = np.hstack([(cues - mean) * scale, (said - centre) / length])
+    level = np.average(gain, weights=weight)
+    left = (design * weight[:, None]).T @ design + ridge * len(gain) * np.eye(design.shape[1])
+    found = np.linalg.solve(left, design.T @ (weight * (gain - level)))
+    of_cues, of_said = scale * found[: len(scale)], found[len(scale) :] / length
+    return of_cues, of_said, float(level - of_cues @ mean - of_said @ centre)
+
+
 @dataclass(frozen=True, slots=True)
 class Kinds:
     """Ridge regression of the gain on the static embedding and a few cues, tables and declared kinds together.
@@ -220,28 +266,13 @@ class Kinds:
     def fit(self, features: FeatureTable, targets: Targets, seed: int) -> FittedLinear:
         """Solves the normal equations."""
         del seed
-        other = self.auxiliary
-        strong = targets.best_constant
-        seen = targets.quality[:, strong] - targets.quality[:, 1 - strong]
-        # The targets are centred: what they were centred at is the mean gain, which no ranking depends on.
-        declared = other.gain - np.average(other.gain, weights=other.weight)
-        gain = np.concatenate([seen, declared])
-        weight = np.concatenate([targets.weight / targets.weight.sum(), other.weight / other.weight.sum()]) * (
-            len(gain) / 2
+        both = (features, self.auxiliary.features)
+        cues = np.vstack([each.cues for each in both]).astype(np.float64)
+        embedding = np.vstack([unit_embedding(each) for each in both]).astype(np.float64)
+        found = direction_of_gain(
+            targets, self.auxiliary, cues, embedding, 1.0, ridge=self.ridge, cue_share=self.cue_share
         )
-        cues = np.vstack([features.cues, other.features.cues]).astype(np.float64)
-        embedding = np.vstack([unit_embedding(features), unit_embedding(other.features)]).astype(np.float64)
-        mean, centre = (np.average(each, axis=0, weights=weight) for each in (cues, embedding))
-        deviation = np.sqrt(np.average((cues - mean) ** 2, axis=0, weights=weight))
-        used = np.isin(_core.CUE_NAMES, KIND_CUES)
-        scale = np.where(used, np.sqrt(self.cue_share / used.sum()) / np.maximum(deviation, 1e-6), 0.0)
-        design = np.hstack([(cues - mean) * scale, embedding - centre])
-        level = np.average(gain, weights=weight)
-        left = (design * weight[:, None]).T @ design + self.ridge * len(gain) * np.eye(design.shape[1])
-        found = np.linalg.solve(left, design.T @ (weight * (gain - level)))
-        of_cues, of_embedding = scale * found[: len(scale)], found[len(scale) :]
-        intercept = float(level - of_cues @ mean - of_embedding @ centre)
-        return linear(of_cues, of_embedding, intercept, targets, cues)
+        return linear(*found, targets, cues)
 
 
 @dataclass(frozen=True, slots=True)

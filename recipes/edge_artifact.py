@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from default_artifact import KIND_CUES, ROOT, Auxiliary, Recipe, Remainder, Steps, created, linear, make
+from default_artifact import ROOT, Auxiliary, Recipe, Remainder, Steps, created, direction_of_gain, linear, make
 from tiny_dancer import FeatureTable, _core
 from tiny_dancer.training.backends.linear import FittedLinear, hashed_ngrams
 from tiny_dancer.training.backends.quantise import quantise
@@ -101,32 +101,16 @@ class WordKinds:
     def fit(self, features: FeatureTable, targets: Targets, seed: int) -> FittedLinear:
         """Solves the normal equations in the encoder's space; a place weighs what it has along the answer."""
         del seed
-        other = self.auxiliary
-        strong = targets.best_constant
-        seen = targets.quality[:, strong] - targets.quality[:, 1 - strong]
-        declared = other.gain - np.average(other.gain, weights=other.weight)
-        gain = np.concatenate([seen, declared])
-        weight = np.concatenate([targets.weight / targets.weight.sum(), other.weight / other.weight.sum()]) * (
-            len(gain) / 2
-        )
-        both = (features, other.features)
+        both = (features, self.auxiliary.features)
         cues = np.vstack([each.cues for each in both]).astype(np.float64)
         means = encoder_means(np.concatenate([each.ngrams for each in both]))
         said = np.vstack([hashed_ngrams(each, PLACES, characters=False) @ means for each in both])
-        mean, centre = (np.average(each, axis=0, weights=weight) for each in (cues, said))
-        deviation = np.sqrt(np.average((cues - mean) ** 2, axis=0, weights=weight))
-        used = np.isin(_core.CUE_NAMES, KIND_CUES)
-        scale = np.where(used, np.sqrt(self.cue_share / used.sum()) / np.maximum(deviation, 1e-6), 0.0)
-        length = np.sqrt(np.average(((said - centre) ** 2).sum(1), weights=weight))
-        design = np.hstack([(cues - mean) * scale, (said - centre) / length])
-        level = np.average(gain, weights=weight)
-        left = (design * weight[:, None]).T @ design + self.ridge * len(gain) * np.eye(design.shape[1])
-        found = np.linalg.solve(left, design.T @ (weight * (gain - level)))
-        of_cues, direction = scale * found[: len(scale)], found[len(scale) :] / length
-        intercept = float(level - of_cues @ mean - centre @ direction)
+        of_cues, direction, intercept = direction_of_gain(
+            targets, self.auxiliary, cues, said, None, ridge=self.ridge, cue_share=self.cue_share
+        )
         without = linear(of_cues, np.zeros(_core.EMBEDDING_DIMENSIONS), intercept, targets, cues)
         basis = np.linalg.lstsq(targets.quality, targets.components, rcond=None)[0]
-        shape = np.where(np.arange(2) == strong, 0.5, -0.5) @ basis
+        shape = np.where(np.arange(2) == targets.best_constant, 0.5, -0.5) @ basis
         word, word_scale = quantise(np.outer(means @ direction, shape))
         return replace(without, word=word, word_scale=word_scale)
 

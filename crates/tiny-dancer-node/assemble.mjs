@@ -6,9 +6,10 @@
 // OUT/tiny-dancer-PLATFORM. CommonJS is made of the ES modules in npm/lib, which keep to what `commonJs` reads. Nothing is
 // fetched.
 
-import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { crc32 } from 'node:zlib'
 
 /** What npm calls each platform that has a native module. */
 export const PLATFORMS = {
@@ -29,13 +30,13 @@ const NATIVE = 'tiny-dancer.node'
 /** The artifact that needs no encoder. */
 const SHIPPED = 'edge.safetensors'
 
-/** An ES module as CommonJS. It may import and export names, and declare what it exports; else it is refused. */
-export function commonJs(source) {
+/** An ES module as a function that makes its exports. It may import and export names, and declare what it exports; else it is refused. */
+function moduleOf(source) {
   const exported = []
   const text = source
-    .replace(/^(import|export) (\{[^}]*\}) from '(\.[^']*)\.js'$/gm, (_, word, names, path) => {
+    .replace(/^(import|export) (\{[^}]*\}) from '\.\/(\w+)\.js'$/gm, (_, word, names, from) => {
       if (word === 'export') exported.push(...names.slice(1, -1).split(',').map((name) => name.trim()).filter(Boolean))
-      return `const ${names} = require('${path}.cjs')`
+      return `const ${names} = modules.${from}`
     })
     .replace(/^export \{ ([\w, ]+) \}$/gm, (_, names) => {
       exported.push(...names.split(', '))
@@ -47,7 +48,22 @@ export function commonJs(source) {
     })
   const left = /^(import|export)\b.*|import\.meta.*|\bimport\(.*/m.exec(text)
   if (left !== null) throw new Error(`cannot be made CommonJS: ${left[0]}`)
-  return `'use strict'\n\n${text}\nmodule.exports = { ${exported.join(', ')} }\n`
+  return `() => {\n${text}\nreturn { ${exported.join(', ')} }\n}`
+}
+
+/** The ES modules of a folder as CommonJS, in one file: Node takes longer to find one than to run it. */
+export function commonJs(folder) {
+  const done = new Set()
+  const parts = []
+  const add = (name) => {
+    if (done.has(name)) return
+    done.add(name)
+    const source = readFileSync(join(folder, `${name}.js`), 'utf8')
+    for (const [, from] of source.matchAll(/ from '\.\/(\w+)\.js'$/gm)) add(from)
+    parts.push(`modules.${name} = (${moduleOf(source)})()`)
+  }
+  for (const file of readdirSync(folder)) add(file.replace(/\.js$/, ''))
+  return `'use strict'\n\nconst modules = module.exports\n\n${parts.join('\n\n')}\n`
 }
 
 function write(folder, described) {
@@ -75,18 +91,15 @@ function main(out, wasm, given, native) {
   const described = (from) => ({ ...JSON.parse(readFileSync(join(here, from, 'package.json'), 'utf8')), version })
 
   const folder = fresh(out, 'tiny-dancer')
-  cpSync(join(here, 'npm'), folder, { recursive: true, filter: (path) => !/[\\/](test|node_modules)$/.test(path) })
+  // The types in shapes.js are those of index.d.ts.
+  cpSync(join(here, 'npm'), folder, { recursive: true, filter: (path) => !/[\\/](test|node_modules|shapes\.js)$/.test(path) })
   copyFileSync(join(here, 'README.md'), join(folder, 'README.md'))
   for (const file of ['given.js', 'instance.js']) {
     copyFileSync(join(root, 'crates', 'tiny-dancer-wasm', 'js', file), join(folder, 'lib', file))
   }
   copyFileSync(wasm, join(folder, 'tiny-dancer.wasm'))
   copyFileSync(join(data, SHIPPED), join(folder, SHIPPED))
-  mkdirSync(join(folder, 'cjs'))
-  for (const file of readdirSync(join(folder, 'lib')).filter((name) => name.endsWith('.js'))) {
-    const source = readFileSync(join(folder, 'lib', file), 'utf8')
-    writeFileSync(join(folder, 'cjs', file.replace(/\.js$/, '.cjs')), commonJs(source))
-  }
+  writeFileSync(join(folder, 'lib.cjs'), commonJs(join(folder, 'lib')))
   const optionalDependencies = Object.fromEntries(Object.keys(PLATFORMS).map((name) => [`tiny-dancer-${name}`, version]))
   // Named as what it may find beside it, so that package managers that keep packages apart let it look.
   const peers = {
@@ -111,9 +124,11 @@ function main(out, wasm, given, native) {
   copyFileSync(native, join(own, NATIVE))
   const { license, repository } = described('npm')
   const description = `The native module of the package tiny-dancer for ${platform}`
-  const size = statSync(native).size
+  const bytes = readFileSync(native)
   const name = `tiny-dancer-${platform}`
-  write(own, { name, version, description, license, repository, main: NATIVE, files: [NATIVE, 'NOTICE'], size, ...where, ...(libc && { libc }) })
+  // A library is loaded from a file of its own: Yarn is not to leave it in its archive.
+  const files = { main: NATIVE, files: [NATIVE, 'NOTICE'], preferUnplugged: true, size: bytes.length, crc32: crc32(bytes) }
+  write(own, { name, version, description, license, repository, ...files, ...where, ...(libc && { libc }) })
 }
 
 /** What an encoder's header says is its checksum. */

@@ -18,6 +18,7 @@ const candidates = Array.from({ length: rows.length / width }, (_, row) => ({ id
 const kept = new CandidateRouter()
 kept.add(candidates, rows)
 const asEach = candidates.map(({ id }, row) => ({ id, embedding: rows.slice(row * width, (row + 1) * width) }))
+const whole = asEach.map((each, row) => ({ ...each, metadata: `{"tier":"t${row % 7}"}`, createdAt: 1.7e12 + row, accessCount: row, successRate: row / 100 }))
 const once = new Router()
 
 /** The best round's microseconds a call. */
@@ -46,7 +47,8 @@ const decide_us = bestAtOnce(texts.length * 10, (call) => router.decide(texts[ca
 const rank_us = bestAtOnce(500, () => kept.nearest(query, 10))
 const matrix_us = await best(200, () => once.route({ queryEmbedding: query, candidates, embeddings: rows, k: 10 }))
 const each_us = await best(200, () => once.route({ queryEmbedding: query, candidates: asEach }))
+const whole_us = await best(200, () => once.route({ queryEmbedding: query, candidates: whole }))
 const begun = performance.now()
 const batch = await router.decideBatch(Array.from({ length: 4096 }, (_, row) => texts[row % texts.length]))
 const batch_us = ((performance.now() - begun) * 1000) / batch.length
-console.log(JSON.stringify({ backend, decide_us, rank_us, matrix_us, each_us, batch_us }))
+console.log(JSON.stringify({ backend, decide_us, rank_us, matrix_us, each_us, whole_us, batch_us }))

@@ -333,6 +333,18 @@ def test_what_a_program_in_go_does_wrong_is_an_error_and_closing_waits() -> None
     go_run(CRATE / "go", "test", "-count=1", ".", TINY_DANCER_ARTIFACT=str(WITHOUT_ENCODER))
 
 
+def test_go_answers_while_the_engine_fails(archive: Path, tmp_path: Path) -> None:
+    """With a library that panics on demand: levels below the artifact, and a breaker that users see."""
+    needs_also = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc"
+    described = f"Name: tiny_dancer\nDescription: with panics on demand\nVersion: 0\nCflags: -I{HEADER.parent}\n"
+    (tmp_path / "tiny_dancer.pc").write_text(f"{described}Libs: {archive} {needs_also}\n", "utf-8")
+    forced = ("-tags", "forced_panic")
+    where = {"PKG_CONFIG_PATH": str(tmp_path), "TINY_DANCER_ARTIFACT": str(WITHOUT_ENCODER)}
+    go_run(CRATE / "go", "vet", *forced, ".", **where)
+    tested = go_run(CRATE / "go", "test", "-count=1", "-v", *forced, "-run", "Fail", ".", **where)
+    assert tested.count("--- PASS") == 3, tested
+
+
 def jdk() -> Path:
     """The folder of a JDK that has foreign functions."""
     found = [

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -166,9 +167,14 @@ def test_there_is_always_an_engine(projects: dict[str, Path], tmp_path: Path) ->
     # Cut off: mapped, it would end the process.
     native.write_bytes(whole[: len(whole) // 2])
     assert "install it again" in says()
+    # A block that was lost when the machine stopped: mapped, it would end the process as well.
+    for start in (0, len(whole) // 2, len(whole) - 4096):
+        native.write_bytes(whole[:start] + bytes(4096) + whole[start + 4096 :])
+        assert "is damaged: install it again" in says()
     # Of another system, processor or C library: the loader refuses it.
-    native.write_bytes(b"\x7fELF" + bytes(len(whole) - 4))
-    assert says()
+    strange = b"\x7fELF" + bytes(len(whole) - 4)
+    native.write_bytes(strange)
+    assert "invalid ELF header" in says(crc32=zlib.crc32(strange))
     native.unlink()
     assert "ENOENT" in says()
     shutil.rmtree(module)
@@ -223,6 +229,24 @@ console.log(JSON.stringify([backend, early, file, router.decide('hi').model]))
         assert told[3] in ("weak", "strong")
     required = "const t = require('tiny-dancer'); t.init().catch((error) => console.log(t.backend, error.code))"
     assert in_folder(project, "node", "--conditions=browser", "-e", required).split() == ["wasm", "ModuleMissing"]
+
+
+def test_a_development_server_that_moves_scripts_finds_the_module(projects: dict[str, Path]) -> None:
+    """As Vite does before its version 8: what lies beside a script stays where it was."""
+    project = projects["wasm"]
+    moved = project / "node_modules" / ".vite" / "deps"
+    shutil.copytree(project / "node_modules" / "tiny-dancer" / "lib", moved / "lib")
+    shutil.copy(project / "node_modules" / "tiny-dancer" / "portable.js", moved / "tiny-dancer.mjs")
+    (moved / "package.json").write_text('{"type": "module"}', "utf-8")
+    script = """
+import { readFileSync } from 'node:fs'
+globalThis.fetch = async (url) => new Response(readFileSync(url))
+const { init, CandidateRouter } = await import('./node_modules/.vite/deps/tiny-dancer.mjs')
+await init()
+console.log(new CandidateRouter().rank({ text: 'tea' }).decisions.length)
+"""
+    (project / "moved.mjs").write_text(script, "utf-8")
+    assert in_folder(project, "node", "moved.mjs") == "0\n"
 
 
 def test_the_types_are_those_of_the_source(development: Path) -> None:

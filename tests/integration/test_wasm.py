@@ -228,7 +228,7 @@ def test_a_page_routes_as_you_type(module: Path, tmp_path: Path) -> None:
             assert browser.value("document.getElementById('answer').hidden")
             browser.value("document.querySelectorAll('.examples button')[1].click()")
             browser.until("!document.getElementById('answer').hidden")
-            assert browser.value("document.getElementById('facts').textContent").startswith("decided in ")
+            browser.until("document.getElementById('facts').textContent.startsWith('decided in ')")
             assert browser.problems == []
             assert all("127.0.0.1" in each or each.startswith("data:") for each in browser.requests)
     finally:

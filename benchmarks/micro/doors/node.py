@@ -36,6 +36,7 @@ def measure(given: Given) -> Measured | str:
     extra = {
         "candidates given with the query, as a matrix, us": round(found["matrix_us"], 1),
         "candidates given with the query, one by one, us": round(found["each_us"], 1),
+        "the same with metadata, times, uses and success rates, us": round(found["whole_us"], 1),
         "a decision of a batch of 4,096, us": round(found["batch_us"], 2),
         "module, bytes": module.stat().st_size,
         "packed main package, bytes": (project / _named(packed, "tiny-dancer-0")).stat().st_size,

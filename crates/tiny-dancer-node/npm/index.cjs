@@ -2,12 +2,12 @@
 
 'use strict'
 
-const { existsSync, readFileSync, statSync } = require('node:fs')
-const { dirname, join } = require('node:path')
+const { closeSync, existsSync, openSync, readFileSync, readSync, statSync } = require('node:fs')
+const { dirname, join, resolve } = require('node:path')
 const { fileURLToPath } = require('node:url')
+const zlib = require('node:zlib')
 
-const { use, ...api } = require('./cjs/api.cjs')
-const { engineOf } = require('./cjs/wasm.cjs')
+const { api: { use, ...api }, wasm: { engineOf } } = require('./lib.cjs')
 const { version } = require('./package.json')
 
 const { TinyDancerError } = api
@@ -38,6 +38,20 @@ function platformName() {
   return `${platform}-${arch}`
 }
 
+/** The CRC-32 of a file's bytes; undefined where this Node (before 20.15) has none. */
+function checksumOf(file) {
+  if (zlib.crc32 === undefined) return undefined
+  const opened = openSync(file)
+  try {
+    const some = Buffer.allocUnsafe(1 << 16)
+    let sum = 0
+    for (let length = readSync(opened, some); length > 0; length = readSync(opened, some)) sum = zlib.crc32(some.subarray(0, length), sum)
+    return sum
+  } finally {
+    closeSync(opened)
+  }
+}
+
 /** The native module; throws why there is none that can be used. */
 function native() {
   const name = `tiny-dancer-${platformName()}`
@@ -47,12 +61,13 @@ function native() {
   } catch {
     throw new Error(`${name} is not installed`)
   }
-  const { main, size, version: found } = JSON.parse(readFileSync(described, 'utf8'))
+  const { main, size, crc32, version: found } = JSON.parse(readFileSync(described, 'utf8'))
   if (found !== version) throw new Error(`${name} is of version ${found}, this package of ${version}`)
   const file = join(dirname(described), main)
-  // A file that was cut off may crash the process when it is mapped.
+  // A file that was cut off, or of which a block was lost, may crash the process when it is mapped.
   const bytes = statSync(file).size
   if (bytes !== size) throw new Error(`${file} has ${bytes} bytes, not ${size}: install it again`)
+  if ((checksumOf(file) ?? crc32) !== crc32) throw new Error(`${file} is damaged: install it again`)
   const loaded = require(file)
   if (loaded.version() !== version) throw new Error(`${file} is of version ${loaded.version()}`)
   return [loaded, name]
@@ -94,6 +109,9 @@ function readFile(path, field, remedy = 'give the path of a file that can be rea
   }
 }
 
+/** A path that stays what it is when the present folder becomes another. */
+const absolute = (path) => (typeof path === 'string' && path !== '' && !path.startsWith('file:') ? resolve(path) : path)
+
 /** Encoders of the package `tiny-dancer-encoder`, by checksum, once they were asked for. */
 const encoders = new Map()
 
@@ -114,7 +132,7 @@ function encoder(checksum) {
 
 const { engine, backend, backendReason } = load()
 const remedy = 'npm install tiny-dancer-encoder, or give the encoder with this checksum as encoderPath or encoder'
-use(engine, { readFile, encoder, remedy, artifact: () => readFile(join(__dirname, 'edge.safetensors'), 'artifact', whole) })
+use(engine, { readFile, absolute, encoder, remedy, artifact: () => readFile(join(__dirname, 'edge.safetensors'), 'artifact', whole) })
 
 module.exports = {
   ...api,

@@ -1,4 +1,4 @@
-// Generated from lib/api.js by `make node-types`.
+// Generated from lib by `make node-types`.
 
 /** What every error is. `code` is a kind of the engine's, or what kept the engine from being asked. */
 export class TinyDancerError extends Error {
@@ -22,171 +22,6 @@ export const backendReason: string;
  * where the package runs outside Node. In Node nothing is left to do.
  */
 export function init(source?: URL | string | ArrayBuffer | Uint8Array | object | Promise<object>): Promise<void>;
-/** Requests to models (`decide`), and queries to candidates given with them (`route`). */
-export class Router {
-    /** @param {RouterConfig} [config] */
-    constructor(config?: RouterConfig);
-    /**
-     * Decides which model to call.
-     * @param {string | readonly object[] | object | Bytes} request a text, a list of messages or the body of a call, in any
-     *   dialect; or JSON of one of these as bytes in UTF-8, read where they lie
-     * @param {DecideOptions | null} [options]
-     * @returns {Decision}
-     */
-    decide(request: string | readonly object[] | object | Bytes, options?: DecideOptions | null): Decision;
-    /**
-     * Decides many requests with the same options on other threads, in order.
-     * @param {readonly (string | readonly object[] | object | Uint8Array)[]} requests
-     * @param {DecideOptions | null} [options]
-     * @returns {Promise<Decision[]>}
-     */
-    decideBatch(requests: readonly (string | readonly object[] | object | Uint8Array)[], options?: DecideOptions | null): Promise<Decision[]>;
-    /**
-     * Ranks candidates for a query.
-     * @param {RoutingRequest} request
-     * @returns {Promise<RoutingResponse>}
-     */
-    route(request: RoutingRequest): Promise<RoutingResponse>;
-    /**
-     * Serves what the file at `modelPath` has now. Where that does not load, what served goes on serving.
-     * @returns {Promise<void>}
-     */
-    reloadModel(): Promise<void>;
-    /**
-     * Whether the artifact is asked: true while its breaker is closed, false while it is open or lets single calls through,
-     * and null where there is none (`enableCircuitBreaker` is false, or the engine is the WebAssembly module, in which a
-     * fault ends the call it happens in and the next one is asked of a fresh instance). While it is false, stated rules
-     * answer `decide` and the combination without training answers `route`.
-     * @returns {boolean | null}
-     */
-    circuitBreakerStatus(): boolean | null;
-    #private;
-}
-/** Queries to candidates that stay: made once, asked often. */
-export class CandidateRouter {
-    /**
-     * `artifact`: a trained scorer; none is the combination without training. With an encoder, texts of candidates without
-     * embeddings are encoded.
-     * @param {ArtifactConfig & RankingConfig} [config]
-     */
-    constructor(config?: ArtifactConfig & RankingConfig);
-    /**
-     * Adds candidates, all or none.
-     * @param {readonly Candidate[]} candidates
-     * @param {Float32Array} [embeddings] of all of them, row after row, in place of `embedding` of each
-     * @returns {void}
-     */
-    add(candidates: readonly Candidate[], embeddings?: Float32Array): void;
-    /**
-     * Ranks the candidates.
-     * @param {CandidateQuery} query
-     * @returns {Ranking}
-     */
-    rank(query: CandidateQuery): Ranking;
-    /**
-     * Ids and confidences of the `k` best for an embedding, and nothing else: the fastest way to ask.
-     * @param {Embedding} embedding
-     * @param {number} [k]
-     * @returns {{ candidate_id: string, score: number, confidence: number, uncertainty: number, use_lightweight: boolean, in_prediction_set: boolean }[]}
-     */
-    nearest(embedding: Embedding, k?: number): {
-        candidate_id: string;
-        score: number;
-        confidence: number;
-        uncertainty: number;
-        use_lightweight: boolean;
-        in_prediction_set: boolean;
-    }[];
-    /**
-     * Ranks for many queries on another thread, in order.
-     * @param {readonly CandidateQuery[]} queries
-     * @returns {Promise<Ranking[]>}
-     */
-    rankBatch(queries: readonly CandidateQuery[]): Promise<Ranking[]>;
-    #private;
-}
-/** Requests to routes, by an artifact. */
-export class SemanticRouter {
-    /** @param {ArtifactConfig} config */
-    constructor(config: ArtifactConfig);
-    /**
-     * @param {RouteRequest} request
-     * @param {object | null} [options]
-     * @returns {Record<string, any>}
-     */
-    route(request: RouteRequest, options?: object | null): Record<string, any>;
-    /**
-     * Routes many requests with the same options on other threads, in order.
-     * @param {readonly RouteRequest[]} requests
-     * @param {object | null} [options]
-     * @returns {Promise<Record<string, any>[]>}
-     */
-    routeBatch(requests: readonly RouteRequest[], options?: object | null): Promise<Record<string, any>[]>;
-    #private;
-}
-/** Requests to the tools they need. */
-export class ToolSelector {
-    /**
-     * `artifact`: what was learned of use. With an encoder, meaning counts beside words.
-     * @param {ArtifactConfig} [config]
-     */
-    constructor(config?: ArtifactConfig);
-    /**
-     * Adds tools in any dialect; gives their ids.
-     * @param {object} tools
-     * @returns {string[]}
-     */
-    add(tools: object): string[];
-    /**
-     * @param {object} query `text` or `messages`, `k`, `relevance_threshold`, `preserve_count`, `namespaces`, `keep`, `tool_choice`
-     * @returns {Selection}
-     */
-    select(query: object): Selection;
-    #private;
-}
-/** Requests to agents. */
-export class AgentRouter {
-    /** @param {{ halfLife?: number | null }} [config] `halfLife` of what is observed, in seconds */
-    constructor(config?: {
-        halfLife?: number | null;
-    });
-    /**
-     * An agent or a list of them, all or none; one of a known name is replaced.
-     * @param {object} agents
-     * @returns {void}
-     */
-    put(agents: object): void;
-    /**
-     * @param {object} [query]
-     * @returns {AgentChoice & Record<string, any>}
-     */
-    choose(query?: object): AgentChoice & Record<string, any>;
-    /**
-     * The state of an agent after an outcome; put the agent with it.
-     * @param {object | null | undefined} state
-     * @param {object} outcome
-     * @returns {Record<string, any>}
-     */
-    observe(state: object | null | undefined, outcome: object): Record<string, any>;
-    #private;
-}
-/** Texts to kinds of tasks, by an artifact. */
-export class TaskClassifier {
-    /** @param {ArtifactConfig} config */
-    constructor(config: ArtifactConfig);
-    /**
-     * @param {string} text
-     * @returns {Record<string, any>}
-     */
-    classify(text: string): Record<string, any>;
-    /**
-     * Classifies many on other threads, in order.
-     * @param {readonly string[]} texts
-     * @returns {Promise<Record<string, any>[]>}
-     */
-    classifyBatch(texts: readonly string[]): Promise<Record<string, any>[]>;
-    #private;
-}
 /**
  * Anything JSON can say.
  */
@@ -596,3 +431,168 @@ export type AgentChoice = {
     removed: Record<string, string>;
     reason: string;
 };
+/** Requests to models (`decide`), and queries to candidates given with them (`route`). */
+export class Router {
+    /** @param {RouterConfig} [config] */
+    constructor(config?: RouterConfig);
+    /**
+     * Decides which model to call.
+     * @param {string | readonly object[] | object | Bytes} request a text, a list of messages or the body of a call, in any
+     *   dialect; or JSON of one of these as bytes in UTF-8, read where they lie
+     * @param {DecideOptions | null} [options]
+     * @returns {Decision}
+     */
+    decide(request: string | readonly object[] | object | Bytes, options?: DecideOptions | null): Decision;
+    /**
+     * Decides many requests with the same options on other threads, in order.
+     * @param {readonly (string | readonly object[] | object | Uint8Array)[]} requests
+     * @param {DecideOptions | null} [options]
+     * @returns {Promise<Decision[]>}
+     */
+    decideBatch(requests: readonly (string | readonly object[] | object | Uint8Array)[], options?: DecideOptions | null): Promise<Decision[]>;
+    /**
+     * Ranks candidates for a query.
+     * @param {RoutingRequest} request
+     * @returns {Promise<RoutingResponse>}
+     */
+    route(request: RoutingRequest): Promise<RoutingResponse>;
+    /**
+     * Serves what the file at `modelPath` has now. Where that does not load, what served goes on serving.
+     * @returns {Promise<void>}
+     */
+    reloadModel(): Promise<void>;
+    /**
+     * Whether the artifact is asked: true while its breaker is closed, false while it is open or lets single calls through,
+     * and null where there is none (`enableCircuitBreaker` is false, or the engine is the WebAssembly module, in which a
+     * fault ends the call it happens in and the next one is asked of a fresh instance). While it is false, stated rules
+     * answer `decide` and the combination without training answers `route`.
+     * @returns {boolean | null}
+     */
+    circuitBreakerStatus(): boolean | null;
+    #private;
+}
+/** Queries to candidates that stay: made once, asked often. */
+export class CandidateRouter {
+    /**
+     * `artifact`: a trained scorer; none is the combination without training. With an encoder, texts of candidates without
+     * embeddings are encoded.
+     * @param {ArtifactConfig & RankingConfig} [config]
+     */
+    constructor(config?: ArtifactConfig & RankingConfig);
+    /**
+     * Adds candidates, all or none.
+     * @param {readonly Candidate[]} candidates
+     * @param {Float32Array} [embeddings] of all of them, row after row, in place of `embedding` of each
+     * @returns {void}
+     */
+    add(candidates: readonly Candidate[], embeddings?: Float32Array): void;
+    /**
+     * Ranks the candidates.
+     * @param {CandidateQuery} query
+     * @returns {Ranking}
+     */
+    rank(query: CandidateQuery): Ranking;
+    /**
+     * Ids and confidences of the `k` best for an embedding, and nothing else: the fastest way to ask.
+     * @param {Embedding} embedding
+     * @param {number} [k]
+     * @returns {{ candidate_id: string, score: number, confidence: number, uncertainty: number, use_lightweight: boolean, in_prediction_set: boolean }[]}
+     */
+    nearest(embedding: Embedding, k?: number): {
+        candidate_id: string;
+        score: number;
+        confidence: number;
+        uncertainty: number;
+        use_lightweight: boolean;
+        in_prediction_set: boolean;
+    }[];
+    /**
+     * Ranks for many queries on another thread, in order.
+     * @param {readonly CandidateQuery[]} queries
+     * @returns {Promise<Ranking[]>}
+     */
+    rankBatch(queries: readonly CandidateQuery[]): Promise<Ranking[]>;
+    #private;
+}
+/** Requests to routes, by an artifact. */
+export class SemanticRouter {
+    /** @param {ArtifactConfig} config */
+    constructor(config: ArtifactConfig);
+    /**
+     * @param {RouteRequest} request
+     * @param {object | null} [options]
+     * @returns {Record<string, any>}
+     */
+    route(request: RouteRequest, options?: object | null): Record<string, any>;
+    /**
+     * Routes many requests with the same options on other threads, in order.
+     * @param {readonly RouteRequest[]} requests
+     * @param {object | null} [options]
+     * @returns {Promise<Record<string, any>[]>}
+     */
+    routeBatch(requests: readonly RouteRequest[], options?: object | null): Promise<Record<string, any>[]>;
+    #private;
+}
+/** Requests to the tools they need. */
+export class ToolSelector {
+    /**
+     * `artifact`: what was learned of use. With an encoder, meaning counts beside words.
+     * @param {ArtifactConfig} [config]
+     */
+    constructor(config?: ArtifactConfig);
+    /**
+     * Adds tools in any dialect; gives their ids.
+     * @param {object} tools
+     * @returns {string[]}
+     */
+    add(tools: object): string[];
+    /**
+     * @param {object} query `text` or `messages`, `k`, `relevance_threshold`, `preserve_count`, `namespaces`, `keep`, `tool_choice`
+     * @returns {Selection}
+     */
+    select(query: object): Selection;
+    #private;
+}
+/** Requests to agents. */
+export class AgentRouter {
+    /** @param {{ halfLife?: number | null }} [config] `halfLife` of what is observed, in seconds */
+    constructor(config?: {
+        halfLife?: number | null;
+    });
+    /**
+     * An agent or a list of them, all or none; one of a known name is replaced.
+     * @param {object} agents
+     * @returns {void}
+     */
+    put(agents: object): void;
+    /**
+     * @param {object} [query]
+     * @returns {AgentChoice & Record<string, any>}
+     */
+    choose(query?: object): AgentChoice & Record<string, any>;
+    /**
+     * The state of an agent after an outcome; put the agent with it.
+     * @param {object | null | undefined} state
+     * @param {object} outcome
+     * @returns {Record<string, any>}
+     */
+    observe(state: object | null | undefined, outcome: object): Record<string, any>;
+    #private;
+}
+/** Texts to kinds of tasks, by an artifact. */
+export class TaskClassifier {
+    /** @param {ArtifactConfig} config */
+    constructor(config: ArtifactConfig);
+    /**
+     * @param {string} text
+     * @returns {Record<string, any>}
+     */
+    classify(text: string): Record<string, any>;
+    /**
+     * Classifies many on other threads, in order.
+     * @param {readonly string[]} texts
+     * @returns {Promise<Record<string, any>[]>}
+     */
+    classifyBatch(texts: readonly string[]): Promise<Record<string, any>[]>;
+    #private;
+}

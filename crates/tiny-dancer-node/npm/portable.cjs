@@ -2,8 +2,7 @@
 
 'use strict'
 
-const { use, ...api } = require('./cjs/api.cjs')
-const { compile } = require('./cjs/portable.cjs')
+const { api: { use, ...api }, portable: { compile } } = require('./lib.cjs')
 
 const remedy = 'give where tiny-dancer.wasm is, its bytes, or a module'
 

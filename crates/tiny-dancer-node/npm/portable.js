@@ -12,7 +12,9 @@ export const backendReason = 'no native module is loaded outside Node'
 /** Where the module lies; nowhere where scripts have no address, as in a Worker. */
 function beside() {
   try {
-    return new URL('tiny-dancer.wasm', import.meta.url)
+    const url = new URL('tiny-dancer.wasm', import.meta.url)
+    // Vite's development server serves scripts of packages from a folder of its own, without what lies beside them.
+    return new URL(url.href.replace('/node_modules/.vite/deps/', '/node_modules/tiny-dancer/'))
   } catch {
     return undefined
   }

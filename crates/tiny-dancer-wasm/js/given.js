@@ -22,6 +22,38 @@ export function objectOf(given, field, code, remedy) {
   return given
 }
 
+/** How many characters have to be changed, put in or left out to make one name of the other, of its first 64. */
+function edits(name, known) {
+  const row = Array.from({ length: known.length + 1 }, (_, place) => place)
+  for (const [at, letter] of [...name.slice(0, 64)].entries()) {
+    let diagonal = row[0]
+    row[0] = at + 1
+    for (let place = 0; place < known.length; place++) {
+      const replaced = diagonal + (letter === known[place] ? 0 : 1)
+      diagonal = row[place + 1]
+      row[place + 1] = Math.min(replaced, diagonal + 1, row[place] + 1)
+    }
+  }
+  return row[known.length]
+}
+
+/** What to do instead of giving a name that is unknown: the one that was meant, where one is like it, and all there are. */
+export function namesOf(what, name, names) {
+  const [nearest] = [...names].sort((one, other) => edits(name, one) - edits(name, other))
+  const hint = nearest !== undefined && edits(name, nearest) * 2 <= nearest.length ? `did you mean ${nearest}? ` : ''
+  return `${hint}${what} ${names.join(', ') || 'none'}`
+}
+
+/** An object of options of which each is known: one that nobody reads asks for something else than was meant. */
+export function knownOnly(given, names, field) {
+  objectOf(given, field, 'OptionInvalid', 'give an object of options by their names')
+  for (const name of Object.keys(given)) {
+    if (names.includes(name) || given[name] === undefined) continue
+    throw new TinyDancerError('OptionInvalid', name, 'unknown', namesOf('options are', name, names))
+  }
+  return given
+}
+
 export const isBytes = (given) => ['Uint8Array', 'ArrayBuffer'].includes(tagOf(given))
 
 /** Bytes, of which there have to be some: a buffer that was transferred away has none left. */

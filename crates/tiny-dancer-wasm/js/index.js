@@ -1,6 +1,6 @@
 // The engine's objects. Each has an instance of the module of its own: what stops one leaves the others alone.
 
-import { asJson, bytesOf, checkedJson, kindOf, objectOf } from './given.js'
+import { asJson, bytesOf, checkedJson, kindOf, knownOnly, objectOf } from './given.js'
 import { Instance, moduleOf, TinyDancerError } from './instance.js'
 
 export { TinyDancerError }
@@ -83,8 +83,8 @@ const textOf = (given, field, code) => {
   return given
 }
 
-/** What an object is made with. */
-const madeWith = (given) => objectOf(given, 'given', 'OptionInvalid', 'give an object of options by their names, or nothing')
+/** What an object is made with: these options and no others. */
+const madeWith = (given, ...names) => knownOnly(given, names, 'given')
 
 /** What a `CandidateRouter` is made with, set one by one. */
 export class RouterConfig {
@@ -112,7 +112,7 @@ export class Router {
   #held
 
   constructor(artifact, given = {}) {
-    const changes = madeWith(given).models === undefined ? '' : checkedJson(given.models, 'models', 'OptionInvalid')
+    const changes = madeWith(given, 'encoder', 'models').models === undefined ? '' : checkedJson(given.models, 'models', 'OptionInvalid')
     this.#held = new Held('router', bytesOf(artifact, 'artifact', 'ArtifactInvalid'), changes, given)
   }
 
@@ -130,7 +130,7 @@ export class SemanticRouter {
   #held
 
   constructor(artifact, given = {}) {
-    this.#held = new Held('routes', bytesOf(artifact, 'artifact', 'ArtifactInvalid'), '', madeWith(given))
+    this.#held = new Held('routes', bytesOf(artifact, 'artifact', 'ArtifactInvalid'), '', madeWith(given, 'encoder'))
   }
 
   route(request, asked) {
@@ -144,7 +144,7 @@ export class ToolSelector {
   #held
 
   constructor(given = {}) {
-    const learned = madeWith(given).artifact === undefined ? '' : bytesOf(given.artifact, 'artifact', 'ArtifactInvalid')
+    const learned = madeWith(given, 'artifact', 'encoder').artifact === undefined ? '' : bytesOf(given.artifact, 'artifact', 'ArtifactInvalid')
     this.#held = new Held('tools', learned, '', given, true)
   }
 
@@ -162,7 +162,7 @@ export class AgentRouter {
   #held
 
   constructor(given = {}) {
-    const halfLife = madeWith(given).halfLife === undefined ? '' : checkedJson(given.halfLife, 'half_life', 'OptionInvalid')
+    const halfLife = madeWith(given, 'halfLife').halfLife === undefined ? '' : checkedJson(given.halfLife, 'half_life', 'OptionInvalid')
     this.#held = new Held('agents', halfLife, '', {}, true)
   }
 
@@ -190,10 +190,12 @@ export class CandidateRouter {
   #thresholds
 
   constructor(given = {}) {
-    const { confidence, uncertainty } = madeWith(given) instanceof RouterConfig ? given.thresholds : {}
-    this.#thresholds = {
-      confidence_threshold: confidence ?? given.confidenceThreshold,
-      max_uncertainty: uncertainty ?? given.maxUncertainty,
+    if (given instanceof RouterConfig) {
+      const { confidence, uncertainty } = given.thresholds
+      this.#thresholds = { confidence_threshold: confidence, max_uncertainty: uncertainty }
+    } else {
+      const { confidenceThreshold, maxUncertainty } = madeWith(given, 'artifact', 'encoder', 'confidenceThreshold', 'maxUncertainty')
+      this.#thresholds = { confidence_threshold: confidenceThreshold, max_uncertainty: maxUncertainty }
     }
     const scorer = given.artifact === undefined ? '' : bytesOf(given.artifact, 'artifact', 'ArtifactInvalid')
     this.#held = new Held('candidates', scorer, '', given, true)
@@ -260,7 +262,7 @@ export class TaskClassifier {
   #held
 
   constructor(artifact, given = {}) {
-    this.#held = new Held('tasks', bytesOf(artifact, 'artifact', 'ArtifactInvalid'), '', madeWith(given))
+    this.#held = new Held('tasks', bytesOf(artifact, 'artifact', 'ArtifactInvalid'), '', madeWith(given, 'encoder'))
   }
 
   classify(text) {

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 
-import { AgentRouter, CandidateRouter, edge, init, Router, RouterConfig, ToolSelector } from './index.js'
+import { AgentRouter, CandidateRouter, edge, init, Router, RouterConfig, SemanticRouter, TaskClassifier, ToolSelector } from './index.js'
 import { Instance } from './instance.js'
 
 const path = process.env.TINY_DANCER_WASM
@@ -32,6 +32,17 @@ test('what is no module of ours is refused before anything is made of it', async
   }
   await assert.rejects(init(Promise.reject(new Error('offline'))), { code: 'ModuleMissing', value: 'offline' })
   await init(module)
+})
+
+test('an option that nobody reads is refused, with the one that was meant', () => {
+  const unknown = { code: 'OptionInvalid', value: 'unknown' }
+  assert.throws(() => new Router(artifact, { encoder, model: [] }), { ...unknown, field: 'model', remedy: /^did you mean models\? / })
+  assert.throws(() => new ToolSelector({ artefact: artifact }), { ...unknown, field: 'artefact', remedy: /^did you mean artifact\? / })
+  assert.throws(() => new AgentRouter({ decay: 5 }), { ...unknown, field: 'decay', remedy: 'options are halfLife' })
+  assert.throws(() => new CandidateRouter({ confidenceTreshold: 0.9 }), { ...unknown, field: 'confidenceTreshold', remedy: /^did you mean confidenceThreshold\? / })
+  for (const Made of [SemanticRouter, TaskClassifier]) {
+    assert.throws(() => new Made(artifact, { encode: encoder }), { ...unknown, field: 'encode', remedy: /^did you mean encoder\? / })
+  }
 })
 
 test('the module imports nothing and its memory is bounded', () => {

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tiny_dancer import _core
 from tiny_dancer.errors import CandidateError, OptionError
+from tiny_dancer.storage.ledger import check_request_history
 from tiny_dancer.storage.values import amount, flag, given, integer, plain, settle, share, stored_text, utc_seconds
 from tiny_dancer.types import PriceTier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from tiny_dancer.storage.history import Feedback
+    from tiny_dancer.storage.ledger import RequestQuery
     from tiny_dancer.types import RequestRecord
 
 DEFAULT_HALF_LIFE_S = 30 * 86_400.0
@@ -341,11 +344,26 @@ def outcomes_of(record: RequestRecord) -> tuple[AgentOutcome, ...]:
     return tuple(found)
 
 
-def outcome_of_feedback(record: RequestRecord, score: float, at: float) -> AgentOutcome | None:
-    """What feedback about a gateway's request says of the agent that answered; None where none did."""
-    if not record.agent or record.agent in record.agents_failed:
-        return None
-    return AgentOutcome(record.agent, at, quality=score, success=None)
+def by_agent(outcomes: Iterable[AgentOutcome]) -> dict[str, list[AgentOutcome]]:
+    """Outcomes, those of each agent in their order."""
+    found: dict[str, list[AgentOutcome]] = {}
+    for outcome in outcomes:
+        found.setdefault(outcome.agent, []).append(outcome)
+    return found
+
+
+def outcomes_of_feedback(
+    feedback: Feedback, requests: Callable[[RequestQuery], Iterable[RequestRecord]]
+) -> tuple[AgentOutcome, ...]:
+    """What the first feedback about a decision says of the agent that answered a gateway's request, which is
+    among those that ``requests`` finds; nothing where none did."""
+    # Feedback about a request that was not routed is kept under the request's own id.
+    for name in ("decision_id", "id"):
+        for record in requests(check_request_history(None, None, {name: feedback.decision_id}, 1)):
+            if not record.agent or record.agent in record.agents_failed:
+                return ()
+            return (AgentOutcome(record.agent, feedback.time, quality=feedback.score, success=None),)
+    return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from tiny_dancer.storage.queue import QueueStorage
 from tiny_dancer.storage.values import amount, given, integer, utc_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -118,3 +119,24 @@ def retention_limits(
     most = given(integer, "max_rows", max_rows, error=OptionError)
     present = time.time() if now is None else utc_seconds("now", now, error=OptionError)
     return None if age is None else present - age, most
+
+
+def first_kept(
+    oldest: float | None, most: int | None, newest: Callable[[int], tuple[float, int] | None]
+) -> tuple[float, int] | None:
+    """Time and number of the first row of a history to keep, of those that are there; None where all are kept.
+
+    Args:
+        oldest: the oldest time to keep, or None.
+        most: rows to keep, or None.
+        newest: time and number of the row before which so many are newer, or None where there are fewer.
+    """
+    first = None if oldest is None else (oldest, 0)
+    if most is not None:
+        # With nothing to keep, the newest is the last to go.
+        found = newest(max(most - 1, 0))
+        if found is not None:
+            time, number = found
+            of_count = (time, number if most else number + 1)
+            first = of_count if first is None else max(first, of_count)
+    return first

@@ -389,6 +389,19 @@ def of_removed(groups: dict[tuple[Value, ...], Sums], group: tuple[Value, ...], 
     found.removed += int(sums[0])
 
 
+def add_removed(
+    query: SummaryQuery, groups: dict[tuple[Value, ...], Sums], rows: Iterable[tuple[Any, ...]]
+) -> None:
+    """Adds what removed requests came to that a database has kept: of each row whether all of its requests are
+    known to be asked for, the group, the sums."""
+    for counted, *found in rows:
+        group, sums = tuple(found[: len(query.by)]), found[len(query.by) :]
+        if counted:
+            of_removed(groups, group, sums)
+        else:
+            groups.setdefault(group, Sums([0.0] * len(SUMS))).unknown += int(sums[0])
+
+
 def summaries(
     query: SummaryQuery,
     groups: Mapping[tuple[Value, ...], Sums],

@@ -10,6 +10,7 @@ const noFiles = (given, field) => {
 
 const platform = {
   readFile: noFiles,
+  absolute: (given) => given,
   artifact: () => {
     throw new TinyDancerError(
       'OptionInvalid', 'artifact', 'not given', 'fetch tiny-dancer/edge.safetensors, or another one, and give its bytes',

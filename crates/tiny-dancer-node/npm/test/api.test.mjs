@@ -175,6 +175,8 @@ describe('artifacts', () => {
 
   test('options of the constructor are checked', () => {
     refuses(() => new Router({ modelpath: 'x' }), 'OptionInvalid', 'modelpath')
+    assert.match(refuses(() => new Router({ modelPth: 'x' }), 'OptionInvalid', 'modelPth').remedy, /^did you mean modelPath\? /)
+    assert.match(refuses(() => new AgentRouter({ decay: 5 }), 'OptionInvalid', 'decay').remedy, /^options are halfLife$/)
     refuses(() => new Router({ databasePath: './routing.db' }), 'OptionInvalid', 'databasePath')
     refuses(() => new Router('default.safetensors'), 'OptionInvalid', 'config')
     refuses(() => new Router({ modelPath: 5 }), 'OptionInvalid', 'modelPath')
@@ -224,6 +226,24 @@ describe('artifacts', () => {
     await decider.reloadModel()
     assert.notDeepEqual(decider.decide('hi').scores, scores)
     await rejects(new Router().reloadModel(), 'OptionInvalid', 'modelPath')
+  })
+
+  test('a relative path is of the folder in which the router was made', async () => {
+    const before = process.cwd()
+    copyFileSync(files.tasks, join(folder, 'elsewhere.safetensors'))
+    const deeper = mkdtempSync(join(folder, 'deeper-'))
+    copyFileSync(files.models, join(deeper, 'elsewhere.safetensors'))
+    copyFileSync(files.encoder, join(deeper, 'encoder.safetensors'))
+    try {
+      process.chdir(deeper)
+      const router = new Router({ modelPath: './elsewhere.safetensors', encoderPath: 'encoder.safetensors' })
+      const { scores } = router.decide('hi')
+      process.chdir(folder)
+      await router.reloadModel()
+      assert.deepEqual(router.decide('hi').scores, scores)
+    } finally {
+      process.chdir(before)
+    }
   })
 })
 
@@ -295,6 +315,7 @@ describe('Router.route', () => {
     await rejects(ask({ candidates: 'two' }), 'CandidateInvalid', 'candidates')
     await rejects(ask({ candidates: [null] }), 'CandidateInvalid', 'candidates[0]')
     await rejects(ask({ queries: [] }), 'RequestInvalid', 'queries')
+    assert.match((await rejects(ask({ embedings: [] }), 'RequestInvalid', 'embedings')).remedy, /^did you mean embeddings\? /)
     await rejects(ask({ k: 0 }), 'OptionInvalid', 'k')
     await rejects(ask({ diversity: 2 }), 'OptionInvalid', 'diversity')
     await rejects(ask({ where: { $nothing: 1 } }), 'CandidateInvalid')
@@ -370,6 +391,7 @@ describe('Router.route', () => {
         [random() < 0.5 ? 'createdAt' : 'created_at']: maybe(random() < 0.3 ? new Date(1e12 * random()) : 1.7 * 10 ** (9 + 3 * Math.floor(random() * 4)) * random()),
         accessCount: maybe(Math.floor(random() * 1000)),
         successRate: maybe(random()),
+        metadata: [undefined, null, {}, { tier: 'gold', year: 2020, open: true }, '{"tier": "gold", "": 1.5}', `{"row": ${row}}`][Math.floor(random() * 6)],
       }))
       const request = { queryEmbedding: vector(), candidates, now: 1.7e9, k: maybe(1 + Math.floor(random() * 70)) }
       // Now and then, something of which the JSON has more to say.
@@ -379,13 +401,17 @@ describe('Router.route', () => {
         () => (first.accessCount = -1), () => (request.queryEmbedding = vector().fill(Infinity)), () => (first.trials = 3),
         () => (request.queryEmbedding = new Float32Array(width + 1)), () => (first.createdAt = '2020-02-02'), () => (first.id = ''),
         () => (first.embedding = new Float32Array(width + 1)), () => (request.k = 0), () => (first.created_at = first.createdAt = 5),
+        () => (first.metadata = '{"year": 1e999}'), () => (first.metadata = 'gold'), () => (first.metadata = '["gold"]'),
+        () => (first.metadata = { year: NaN }), () => (first.metadata = { tiers: ['gold'], deep: { er: 1 } }), () => (first.metadata = '{"half": "\\ud800"}'),
+        () => (first.metadata = new Map([['tier', 'gold']])), () => (first.metadata = { toJSON: () => null }), () => (first.colour = undefined),
+        () => (first.metadata = ['gold']), () => (first.metadata = 5), () => (first.metadata = { size: 5n }),
       ]
-      changes[Math.floor(random() * 24)]?.()
+      changes[Math.floor(random() * 48)]?.()
       const flat = candidates.every(({ embedding }) => embedding.length === width)
       for (const router of routers) {
-        // An empty text changes no answer, and is not a number.
+        // A diversity of 0 changes no answer, and is asked for in JSON.
         const byNumbers = await answered(router, request)
-        assert.deepEqual(byNumbers, await answered(router, { ...request, text: '' }), `round ${round}`)
+        assert.deepEqual(byNumbers, await answered(router, { ...request, diversity: 0 }), `round ${round}`)
         if (flat) {
           const rows = Float32Array.from(candidates.flatMap(({ embedding }) => [...embedding]))
           const bare = candidates.map(({ embedding: _, ...rest }) => rest)

@@ -68,13 +68,18 @@ test('numbers alone are ranked where they lie, and by JSON where there is more t
   try {
     const router = new Router()
     const route = (change) => router.route({ queryEmbedding: [1, 0], candidates: [{ id: 'a', embedding: new Float32Array([1, 0]), ...change }] })
-    for (const change of [{}, { successRate: 0.5, createdAt: new Date(0) }, { text: 'tea' }, { embedding: [1, 0] }, { embedding: new Float32Array([NaN, 0]) }]) {
+    for (const change of [
+      {}, { successRate: 0.5, createdAt: new Date(0) }, { metadata: '{"tier": "gold"}', access_count: 5 }, { metadata: { tier: 'gold' } },
+      { text: 'tea' }, { metadata: { tiers: ['gold'] } }, { embedding: [1, 0] }, { embedding: new Float32Array([NaN, 0]) },
+    ]) {
       assert.equal((await route(change)).decisions.length, Number.isNaN(change.embedding?.[0]) ? 0 : 1)
     }
+    const inherited = Object.assign(Object.create({ successRate: 2, colour: 'red' }), { id: 'a', embedding: new Float32Array([1, 0]) })
+    assert.equal((await router.route({ queryEmbedding: [1, 0], candidates: [inherited] })).decisions.length, 1, 'nothing inherited is read')
   } finally {
     Scorer.prototype.rankRows = rankRows
   }
-  assert.deepEqual(answers, [0, 0, -1])
+  assert.deepEqual(answers, [0, 0, 0, 0, -1, 0])
 })
 
 test('while the artifact fails, rules decide; the breaker opens, and is open for users to see', options, () => {

@@ -15,8 +15,8 @@ from tiny_dancer.storage.agents import (
     AgentOutcome,
     AgentRecord,
     check_agents,
-    outcome_of_feedback,
     outcomes_of,
+    outcomes_of_feedback,
     state_after,
     with_active,
 )
@@ -548,13 +548,8 @@ class MemoryStorage:
 
     def _count_feedback(self, feedback: Feedback) -> None:
         """Counts the first feedback on a request for the agent that answered it."""
-        for field in ("decision_id", "id"):
-            query = check_request_history(None, None, {field: feedback.decision_id}, 1)
-            for record in self._requests.history(query):
-                outcome = outcome_of_feedback(record, feedback.score, feedback.time)
-                if outcome is not None:
-                    self._count_agent(outcome, DEFAULT_HALF_LIFE_S)
-                return
+        for outcome in outcomes_of_feedback(feedback, self._requests.history):
+            self._count_agent(outcome, DEFAULT_HALF_LIFE_S)
 
     def agent_changes(self) -> int:
         """A number that every write about agents raises."""

@@ -8,16 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.errors import CandidateError
-from tiny_dancer.storage.agents import DEFAULT_HALF_LIFE_S, Agent, AgentRecord, state_after, with_active
+from tiny_dancer.storage import columns
+from tiny_dancer.storage.agents import DEFAULT_HALF_LIFE_S, AgentRecord, by_agent, state_after, with_active
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import psycopg
 
-    from tiny_dancer.storage.agents import AgentOutcome
+    from tiny_dancer.storage.agents import Agent, AgentOutcome
 
-_FIELDS = "declared, state, updated_at"
+_FIELDS = ", ".join(columns.AGENT)
 
 
 def insert_agents(
@@ -46,7 +47,7 @@ def insert_agents(
 def agents(connection: psycopg.Connection[Any]) -> tuple[AgentRecord, ...]:
     """All agents, by name."""
     rows = connection.execute(f"SELECT {_FIELDS} FROM tiny_dancer.agent ORDER BY name", binary=True)
-    return tuple(_record(row) for row in rows)
+    return tuple(columns.agent(row) for row in rows)
 
 
 def delete_agent(connection: psycopg.Connection[Any], name: str) -> bool:
@@ -84,20 +85,18 @@ def record_outcome(
 
 def count_outcomes(connection: psycopg.Connection[Any], outcomes: Iterable[AgentOutcome]) -> None:
     """Adds outcomes to the sums of those of their agents that are there."""
-    by_agent: dict[str, list[AgentOutcome]] = {}
-    for outcome in outcomes:
-        by_agent.setdefault(outcome.agent, []).append(outcome)
-    if not by_agent:
+    listed = by_agent(outcomes)
+    if not listed:
         return
     rows = connection.execute(
         "SELECT name, state FROM tiny_dancer.agent WHERE name = ANY (%s::text[]) ORDER BY name FOR UPDATE",
-        (list(by_agent),),
+        (list(listed),),
         binary=True,
     )
     states: dict[str, str] = {}
     for name, state in rows:
         states[name] = state or ""
-        for outcome in by_agent[name]:
+        for outcome in listed[name]:
             states[name] = state_after(states[name], outcome, DEFAULT_HALF_LIFE_S)
     if states:
         connection.execute(
@@ -105,6 +104,11 @@ def count_outcomes(connection: psycopg.Connection[Any], outcomes: Iterable[Agent
             "FROM unnest(%s::text[], %s::text[]) AS new (name, state) WHERE agent.name = new.name",
             (list(states), list(states.values())),
         )
+
+
+def agent_changes(connection: psycopg.Connection[Any]) -> int:
+    """How often agents were written."""
+    return table_changes(connection, "agent")
 
 
 def table_changes(connection: psycopg.Connection[Any], table: str) -> int:
@@ -119,9 +123,4 @@ def _locked(connection: psycopg.Connection[Any], name: str) -> AgentRecord | Non
     row = connection.execute(
         f"SELECT {_FIELDS} FROM tiny_dancer.agent WHERE name = %s FOR UPDATE", (name,), binary=True
     ).fetchone()
-    return None if row is None else _record(row)
-
-
-def _record(row: tuple[Any, ...]) -> AgentRecord:
-    declared, state, updated_at = row
-    return AgentRecord(Agent.from_json(declared), state or "", updated_at)
+    return None if row is None else columns.agent(row)

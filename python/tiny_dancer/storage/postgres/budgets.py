@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tiny_dancer.storage.budgets import Budget, Draw, Drawn, Entry, drawn, exists
+from tiny_dancer.storage import columns
+from tiny_dancer.storage.budgets import Drawn, Entry, drawn, exists
+from tiny_dancer.storage.postgres.agents import table_changes
 from tiny_dancer.storage.postgres.migrate import LOCK
 
 if TYPE_CHECKING:
@@ -12,7 +14,10 @@ if TYPE_CHECKING:
 
     import psycopg
 
-_COLUMNS = "scope, subject, most, period, kind, starts_at, ends_at, created_at"
+    from tiny_dancer.storage.budgets import Budget, Draw
+
+_COLUMNS = ", ".join(columns.BUDGET)
+_PLACES = ", ".join(["%s"] * len(columns.BUDGET))
 
 
 def insert_budget(connection: psycopg.Connection[Any], budget: Budget, *, replace: bool) -> Budget:
@@ -21,60 +26,33 @@ def insert_budget(connection: psycopg.Connection[Any], budget: Budget, *, replac
     Raises:
         BudgetError: there is one, and ``replace`` is false.
     """
-    kept = ("scope", "subject", "most", "period", "kind", "starts_at", "ends_at")
-    conflict = f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in kept)}" if replace else "NOTHING"
+    given = [f"{name} = excluded.{name}" for name in columns.BUDGET if name not in ("id", "created_at")]
+    conflict = f"UPDATE SET {', '.join(given)}" if replace else "NOTHING"
     row = connection.execute(
-        f"INSERT INTO tiny_dancer.budget (id, {_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) "
+        f"INSERT INTO tiny_dancer.budget ({_COLUMNS}) VALUES ({_PLACES}) "
         f"ON CONFLICT (id) DO {conflict} RETURNING {_COLUMNS}",
-        (
-            budget.id,
-            budget.scope,
-            budget.subject,
-            budget.limit,
-            budget.period,
-            budget.kind,
-            budget.starts_at,
-            budget.ends_at,
-            budget.created_at,
-        ),
+        columns.row_of_budget(budget),
         binary=True,
     ).fetchone()
     if row is None:
         raise exists(budget.id)
-    return _budget(*row)
+    return columns.budget(row)
 
 
 def budgets(connection: psycopg.Connection[Any]) -> tuple[Budget, ...]:
     """All budgets, by id."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM tiny_dancer.budget ORDER BY id", binary=True)
-    return tuple(_budget(*row) for row in rows)
-
-
-def _budget(
-    scope: str,
-    subject: str,
-    most: float,
-    period: str | None,
-    kind: str,
-    starts_at: float | None,
-    ends_at: float | None,
-    created_at: float,
-) -> Budget:
-    return Budget(
-        scope,
-        subject,
-        limit=most,
-        period=period,
-        kind=kind,
-        starts_at=starts_at,
-        ends_at=ends_at,
-        created_at=created_at,
-    )
+    return tuple(columns.budget(row) for row in rows)
 
 
 def delete_budget(connection: psycopg.Connection[Any], id: str) -> bool:
     """Removes a budget; false where there is none."""
     return connection.execute("DELETE FROM tiny_dancer.budget WHERE id = %s", (id,)).rowcount > 0
+
+
+def budget_changes(connection: psycopg.Connection[Any]) -> int:
+    """How often budgets were written."""
+    return table_changes(connection, "budget")
 
 
 def draw_budget(connection: psycopg.Connection[Any], draw: Draw) -> Drawn:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tiny_dancer.storage.candidate_history import read, written
-from tiny_dancer.storage.candidates import CandidateChange
+from tiny_dancer.storage import columns
+from tiny_dancer.storage.candidate_history import written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import psycopg
 
-    from tiny_dancer.storage.candidates import CandidateRecord, ChangeAction
+    from tiny_dancer.storage.candidates import CandidateChange, CandidateRecord, ChangeAction
 
 
 def remember(
@@ -56,7 +56,4 @@ def candidate_history(
         (*values, limit),
         binary=True,
     )
-    return tuple(
-        CandidateChange(id, time, action, by, None if before is None else read(before))
-        for id, time, action, by, before in rows
-    )
+    return tuple(columns.change(row) for row in rows)

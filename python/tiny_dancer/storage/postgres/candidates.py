@@ -10,9 +10,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.errors import CandidateError
+from tiny_dancer.storage import columns
 from tiny_dancer.storage.candidate_checks import with_use
 from tiny_dancer.storage.candidates import CandidateRecord
-from tiny_dancer.storage.metadata import decoded, encoded
+from tiny_dancer.storage.metadata import encoded
 from tiny_dancer.storage.mirror import passing
 from tiny_dancer.storage.postgres.candidate_history import remember, remember_inserted
 from tiny_dancer.storage.postgres.connection import UNREADABLE
@@ -26,17 +27,14 @@ if TYPE_CHECKING:
     from tiny_dancer import _core
     from tiny_dancer.storage.touches import Touch
 
-# Columns that `candidate` reads; after them may come the embedding.
-_NAMES = (
-    "id", "text", "created_at", "last_accessed_at", "access_count", "success_count", "trial_count", "confidence",
-    "metadata", "session", "position", "namespace", "ttl_s", "expires_at", "updated_at",
-)  # fmt: skip
-_FIELDS = ", ".join(f"candidate.{name}" for name in _NAMES)
+_FIELDS = ", ".join(f"candidate.{name}" for name in columns.CANDIDATE)
 _TYPES = (
     "text", "text", "float8", "float8", "int8", "float8", "int8", "float8",
     "text", "text", "int8", "text[]", "float8", "float8", "float8", "float4[]",
 )  # fmt: skip
 _NOT_EXPIRED = "(candidate.expires_at IS NULL OR candidate.expires_at > %s)"
+# Where the embedding stands in a row that has it.
+_EMBEDDING = len(columns.CANDIDATE)
 # Candidates that expire in one transaction.
 EXPIRY_STEP = 1000
 # Rows that the server sends at a time.
@@ -44,24 +42,9 @@ _AT_ONCE = 10_000
 
 
 def candidate(row: tuple[Any, ...]) -> CandidateRecord:
-    """A record from the columns ``_NAMES`` and, where given, the embedding."""
-    return CandidateRecord(
-        id=row[0],
-        embedding=row[15] if len(row) > 15 else None,
-        text=row[1],
-        created_at=row[2],
-        last_accessed_at=row[3],
-        access_count=row[4],
-        success_count=row[5],
-        trial_count=row[6],
-        confidence=row[7],
-        metadata={} if row[8] == "{}" else decoded(row[8]),
-        group=row[9],
-        position=row[10],
-        namespace=tuple(row[11]),
-        ttl_s=row[12],
-        expires_at=row[13],
-        updated_at=row[14],
+    """A record from the columns ``columns.CANDIDATE`` and, where given, the embedding."""
+    return columns.candidate(
+        row, tuple(row[columns.NAMESPACE]), row[_EMBEDDING] if len(row) > _EMBEDDING else None
     )
 
 
@@ -188,12 +171,12 @@ def _as_far_as_readable(row: tuple[Any, ...]) -> CandidateRecord:
     try:
         return candidate(row)
     except UNREADABLE:
-        return CandidateRecord(row[0], expires_at=row[13])
+        return CandidateRecord(row[0], expires_at=row[columns.EXPIRES_AT])
 
 
 def _replace(connection: psycopg.Connection[Any], ids: list[str], records: Sequence[CandidateRecord]) -> None:
     connection.execute("DELETE FROM tiny_dancer.candidate WHERE id = ANY (%s::text[])", (ids,))
-    copy = f"COPY tiny_dancer.candidate ({', '.join(_NAMES)}, embedding) FROM STDIN (FORMAT binary)"
+    copy = f"COPY tiny_dancer.candidate ({', '.join(columns.CANDIDATE)}, embedding) FROM STDIN (FORMAT binary)"
     with connection.cursor() as cursor, cursor.copy(copy) as rows:
         rows.set_types(_TYPES)
         for record in records:

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tiny_dancer.storage.agents import outcome_of_feedback
-from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, ShownCandidate, Statistics
-from tiny_dancer.storage.ledger import check_request_history
+from tiny_dancer.storage import columns
+from tiny_dancer.storage.agents import outcomes_of_feedback
+from tiny_dancer.storage.history import Outcome
 from tiny_dancer.storage.postgres.agents import count_outcomes
 from tiny_dancer.storage.postgres.candidates import count_feedback
 from tiny_dancer.storage.postgres.conditions import of_history, of_time
 from tiny_dancer.storage.postgres.ledger import request_history
 from tiny_dancer.storage.postgres.summaries import keep_sums
-from tiny_dancer.storage.statistics import PERCENTILES
-from tiny_dancer.storage.summaries import nearest_rank
+from tiny_dancer.storage.statistics import at_percentiles, of_sums
+from tiny_dancer.storage.storage import first_kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import psycopg
 
-    from tiny_dancer.storage.history import HistoryQuery
+    from tiny_dancer.storage.history import Feedback, HistoryQuery, RoutingRecord, Statistics
 
-_ROUTING = (
-    "decision_id", "kind", "chosen", "time", "artifact_version", "query_hash", "query_text", "shown", "confidence",
-    "use_lightweight", "cost", "baseline_cost", "latency_us", "level", "reason",
-)  # fmt: skip
-_FIELDS = ", ".join(_ROUTING)
+_FIELDS = ", ".join(columns.ROUTING)
 # Rows of one transaction.
 REMOVED_AT_ONCE = 1000
-_decode_shown = msgspec.json.Decoder(tuple[ShownCandidate, ...]).decode
 
 
 def insert_routing(connection: psycopg.Connection[Any], records: Sequence[RoutingRecord]) -> None:
@@ -68,13 +64,7 @@ def _count_for_agent(connection: psycopg.Connection[Any], feedback: Feedback) ->
     """Counts the first feedback on a gateway's request for the agent that answered it."""
     if connection.execute("SELECT FROM tiny_dancer.agent LIMIT 1").fetchone() is None:
         return
-    # Feedback about a request that was not routed is kept under the request's own id.
-    for field in ("decision_id", "id"):
-        query = check_request_history(None, None, {field: feedback.decision_id}, 1)
-        for record in request_history(connection, query):
-            outcome = outcome_of_feedback(record, feedback.score, feedback.time)
-            count_outcomes(connection, () if outcome is None else (outcome,))
-            return
+    count_outcomes(connection, outcomes_of_feedback(feedback, partial(request_history, connection)))
 
 
 def put_outcome(connection: psycopg.Connection[Any], outcome: Outcome) -> None:
@@ -98,13 +88,7 @@ def routing_history(connection: psycopg.Connection[Any], query: HistoryQuery) ->
         values,
         binary=True,
     )
-    return tuple(_routing(row) for row in rows)
-
-
-def _routing(row: tuple[Any, ...]) -> RoutingRecord:
-    fields = dict(zip(_ROUTING, row, strict=True))
-    fields["shown"] = () if fields["shown"] == "[]" else _decode_shown(fields["shown"])
-    return RoutingRecord(**fields)
+    return tuple(columns.routing(row) for row in rows)
 
 
 def feedback_history(connection: psycopg.Connection[Any], query: HistoryQuery) -> tuple[Feedback, ...]:
@@ -116,9 +100,7 @@ def feedback_history(connection: psycopg.Connection[Any], query: HistoryQuery) -
         values,
         binary=True,
     )
-    return tuple(
-        Feedback(decision, score, about or None, time, text) for decision, score, about, time, text in rows
-    )
+    return tuple(columns.feedback(row) for row in rows)
 
 
 def outcome_history(connection: psycopg.Connection[Any], query: HistoryQuery) -> tuple[Outcome, ...]:
@@ -151,41 +133,32 @@ def statistics(
     def total(column: str) -> str:
         return f"coalesce(sum(least({column}, 1e290)) FILTER (WHERE {column} IS NOT NULL), 0)"
 
-    routes, light_share, cost, baseline_cost, timed = one(
+    *routing, timed = one(
         f"SELECT count(*), avg(use_lightweight::int)::float8, {total('cost')}, {total('baseline_cost')}, "
         f"count(latency_us) FROM tiny_dancer.routing WHERE {condition}"
     )
-    p50, p90, p99 = (
-        one(
+    latencies = at_percentiles(
+        timed,
+        lambda place: one(
             f"SELECT latency_us FROM tiny_dancer.routing WHERE {condition} AND latency_us IS NOT NULL "
             "ORDER BY latency_us LIMIT 1 OFFSET %s",
-            nearest_rank(timed, percent),
-        )[0]
-        if timed
-        else None
-        for percent in PERCENTILES
+            place,
+        )[0],
     )
-    feedback, success_rate = one(f"SELECT count(*), avg(score) FROM tiny_dancer.feedback WHERE {condition}")
-    outcomes, mean_quality = one(f"SELECT count(*), avg(quality) FROM tiny_dancer.outcome WHERE {condition}")
+    feedback = one(f"SELECT count(*), avg(score) FROM tiny_dancer.feedback WHERE {condition}")
+    outcomes = one(f"SELECT count(*), avg(quality) FROM tiny_dancer.outcome WHERE {condition}")
     (requests,) = one(f"SELECT count(*) FROM tiny_dancer.request WHERE {condition}")
     ((stored,),) = connection.execute("SELECT count(*) FROM tiny_dancer.candidate").fetchall()
-    return Statistics(
-        candidates=stored,
-        routes=routes,
-        by_kind=counts("kind"),
-        by_level=counts("level"),
-        light_share=light_share,
-        cost=cost,
-        baseline_cost=baseline_cost,
-        latency_p50_us=p50,
-        latency_p90_us=p90,
-        latency_p99_us=p99,
-        feedback=feedback,
-        success_rate=success_rate,
-        outcomes=outcomes,
-        mean_quality=mean_quality,
-        dropped=dropped,
-        requests=requests,
+    return of_sums(
+        stored,
+        tuple(routing),
+        latencies,
+        counts("kind"),
+        counts("level"),
+        feedback,
+        outcomes,
+        requests,
+        dropped,
     )
 
 
@@ -196,19 +169,15 @@ def oldest_kept(
 
     Looked up once: whoever removes up to there need not count again.
     """
-    first = None if oldest is None else (oldest, 0)
-    if most is not None:
-        # With nothing to keep, the newest is the last to go.
-        found = connection.execute(
+    return first_kept(
+        oldest,
+        most,
+        lambda place: connection.execute(
             f"SELECT time, number FROM tiny_dancer.{table} ORDER BY time DESC, number DESC LIMIT 1 OFFSET %s",
-            (max(most - 1, 0),),
+            (place,),
             binary=True,
-        ).fetchone()
-        if found is not None:
-            time, number = found
-            of_count = (time, number if most else number + 1)
-            first = of_count if first is None else max(first, of_count)
-    return first
+        ).fetchone(),
+    )
 
 
 def remove_history(connection: psycopg.Connection[Any], table: str, before: tuple[float, int]) -> int:

@@ -5,18 +5,17 @@ Records go to the server as one JSON value, whatever their number, and become ro
 
 from __future__ import annotations
 
-import math
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tiny_dancer.storage import columns
 from tiny_dancer.storage.agents import outcomes_of
-from tiny_dancer.storage.ledger import LISTS, by_key, days_and_parts
+from tiny_dancer.storage.ledger import by_key, days_and_parts
 from tiny_dancer.storage.postgres.agents import count_outcomes
 from tiny_dancer.storage.postgres.conditions import of_time
 from tiny_dancer.storage.summaries import DAY
-from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +24,10 @@ if TYPE_CHECKING:
 
     from tiny_dancer.storage.keys import Spend
     from tiny_dancer.storage.ledger import RequestQuery
+    from tiny_dancer.types import RequestRecord
 
-_FIELDS = RequestRecord.__struct_fields__
-_NAMES = ", ".join(f'"{field}"' for field in _FIELDS)
-_COLUMNS = ", ".join(f'request."{field}"' for field in _FIELDS)
-_decode_scores = msgspec.json.Decoder(dict[str, float | None]).decode
-_decode_removed = msgspec.json.Decoder(dict[str, str]).decode
+_NAMES = ", ".join(f'"{field}"' for field in columns.REQUEST)
+_COLUMNS = ", ".join(f'request."{field}"' for field in columns.REQUEST)
 
 # What is there already is not counted again: what a process that was killed has left may be written a second time.
 _INSERT = (
@@ -51,7 +48,7 @@ _INSERT = (
 def insert_requests(connection: psycopg.Connection[Any], records: str) -> None:
     """Adds requests, a JSON list of them; of one id and time the first stays."""
     rows = connection.execute(_INSERT, (records,), binary=True)
-    count_outcomes(connection, [each for row in rows for each in outcomes_of(_record(row))])
+    count_outcomes(connection, [each for row in rows for each in outcomes_of(columns.request(row, tuple))])
 
 
 def as_json(records: Sequence[RequestRecord]) -> str:
@@ -75,19 +72,7 @@ def request_history(connection: psycopg.Connection[Any], query: RequestQuery) ->
         (*values, query.limit),
         binary=True,
     )
-    return tuple(_record(row) for row in rows)
-
-
-def _record(row: tuple[Any, ...]) -> RequestRecord:
-    fields = dict(zip(_FIELDS, row, strict=True))
-    for field in LISTS:
-        fields[field] = tuple(fields[field])
-    fields["removed"] = _decode_removed(fields["removed"])
-    if fields["scores"] is not None:
-        # JSON has no NaN.
-        scores = _decode_scores(fields["scores"])
-        fields["scores"] = {name: math.nan if score is None else score for name, score in scores.items()}
-    return RequestRecord(**fields)
+    return tuple(columns.request(row, tuple) for row in rows)
 
 
 def spend(connection: psycopg.Connection[Any], since: float, until: float | None) -> dict[str, Spend]:

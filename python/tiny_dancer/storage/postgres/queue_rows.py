@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.errors import QueueError
+from tiny_dancer.storage import columns
 from tiny_dancer.storage.postgres.migrate import LOCK
-from tiny_dancer.storage.queue import QueuedRequest
 
 if TYPE_CHECKING:
     import psycopg
 
-    from tiny_dancer.storage.queue import Move, QueueQuery
+    from tiny_dancer.storage.queue import Move, QueuedRequest, QueueQuery
 
-_NAMES = tuple(each.name for each in fields(QueuedRequest))
-_COLUMNS = ", ".join(_NAMES)
-_PLACES = ", ".join(["%s"] * len(_NAMES))
+_COLUMNS = ", ".join(columns.QUEUED)
+_PLACES = ", ".join(["%s"] * len(columns.QUEUED))
 # As QueuedRequest.state says it; twice the moment.
 _STATE = (
     "CASE WHEN ended_at IS NOT NULL THEN CASE WHEN answer IS NULL THEN 'cancelled' ELSE 'answered' END "
@@ -42,8 +40,9 @@ def put(connection: psycopg.Connection[Any], request: QueuedRequest, most: int |
         assert found is not None
         if found[0] >= most:
             return False
-    row = [getattr(request, name) for name in _NAMES]
-    connection.execute(f"INSERT INTO tiny_dancer.queue ({_COLUMNS}) VALUES ({_PLACES})", row)
+    connection.execute(
+        f"INSERT INTO tiny_dancer.queue ({_COLUMNS}) VALUES ({_PLACES})", columns.row_of_queued(request)
+    )
     return True
 
 
@@ -80,7 +79,7 @@ def find(connection: psycopg.Connection[Any], query: QueueQuery) -> tuple[Queued
         (*bound, query.limit),
         binary=True,
     )
-    return tuple(_request(row) for row in rows)
+    return tuple(columns.queued(row) for row in rows)
 
 
 def move(connection: psycopg.Connection[Any], asked: Move) -> QueuedRequest:
@@ -93,7 +92,7 @@ def move(connection: psycopg.Connection[Any], asked: Move) -> QueuedRequest:
         f"SELECT {_COLUMNS} FROM tiny_dancer.queue WHERE id = %s FOR UPDATE", (asked.id,), binary=True
     ).fetchone()
     # Nobody else changes it until the transaction ends.
-    found = asked.apply(None if row is None else _request(row))
+    found = asked.apply(None if row is None else columns.queued(row))
     connection.execute(
         "UPDATE tiny_dancer.queue SET claimed_by = %s, claimed_until = %s, answer = %s, ended_by = %s, "
         "ended_at = %s WHERE id = %s",
@@ -111,7 +110,3 @@ def remove(connection: psycopg.Connection[Any], oldest: float | None, most: int 
         (now, float("-inf") if oldest is None else oldest, now, most),
     )
     return removed.rowcount
-
-
-def _request(row: tuple[Any, ...]) -> QueuedRequest:
-    return QueuedRequest(**dict(zip(_NAMES, row, strict=True)))

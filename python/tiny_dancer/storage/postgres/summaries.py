@@ -15,8 +15,8 @@ from tiny_dancer.storage.summaries import (
     Percentiles,
     RequestSummary,
     Sums,
+    add_removed,
     nearest_rank,
-    of_removed,
     summaries,
 )
 
@@ -144,12 +144,7 @@ def _add_removed(
         (*([] if query.asks_more else [*limits, *later]), *bound),
         binary=True,
     )
-    for counted, *found in rows:
-        group, sums = tuple(found[: len(query.by)]), found[len(query.by) :]
-        if counted:
-            of_removed(groups, group, sums)
-        else:
-            groups.setdefault(group, Sums([0.0] * len(SUMS))).unknown += int(sums[0])
+    add_removed(query, groups, rows)
 
 
 def _type(dimension: str) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.errors import CandidateError
-from tiny_dancer.storage.agents import DEFAULT_HALF_LIFE_S, Agent, AgentRecord, state_after, with_active
+from tiny_dancer.storage import columns
+from tiny_dancer.storage.agents import DEFAULT_HALF_LIFE_S, AgentRecord, by_agent, state_after, with_active
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import apsw
 
-    from tiny_dancer.storage.agents import AgentOutcome
+    from tiny_dancer.storage.agents import Agent, AgentOutcome
+
+_FIELDS = ", ".join(columns.AGENT)
 
 
 def insert_agents(connection: apsw.Connection, agents: Sequence[Agent], at: float, *, replace: bool) -> None:
@@ -35,10 +38,8 @@ def insert_agents(connection: apsw.Connection, agents: Sequence[Agent], at: floa
 
 def agents(connection: apsw.Connection) -> tuple[AgentRecord, ...]:
     """All agents, by name."""
-    rows: list[tuple[Any, ...]] = connection.execute(
-        "SELECT declared, state, updated_at FROM agent ORDER BY name"
-    ).fetchall()
-    return tuple(_record(row) for row in rows)
+    rows: list[tuple[Any, ...]] = connection.execute(f"SELECT {_FIELDS} FROM agent ORDER BY name").fetchall()
+    return tuple(columns.agent(row) for row in rows)
 
 
 def delete_agent(connection: apsw.Connection, name: str) -> bool:
@@ -78,11 +79,8 @@ def record_outcome(connection: apsw.Connection, outcome: AgentOutcome, half_life
 
 def count_outcomes(connection: apsw.Connection, outcomes: Iterable[AgentOutcome]) -> None:
     """Adds outcomes to the sums of those of their agents that are there."""
-    by_agent: dict[str, list[AgentOutcome]] = {}
-    for outcome in outcomes:
-        by_agent.setdefault(outcome.agent, []).append(outcome)
     changed = False
-    for name, listed in by_agent.items():
+    for name, listed in by_agent(outcomes).items():
         row = connection.execute("SELECT state FROM agent WHERE name = ?", (name,)).fetchone()
         if row is None:
             continue
@@ -103,13 +101,8 @@ def agent_changes(connection: apsw.Connection) -> int:
 
 
 def _stored(connection: apsw.Connection, name: str) -> AgentRecord | None:
-    row = connection.execute("SELECT declared, state, updated_at FROM agent WHERE name = ?", (name,)).fetchone()
-    return None if row is None else _record(row)
-
-
-def _record(row: tuple[Any, ...]) -> AgentRecord:
-    declared, state, updated_at = row
-    return AgentRecord(Agent.from_json(declared), state or "", updated_at)
+    row = connection.execute(f"SELECT {_FIELDS} FROM agent WHERE name = ?", (name,)).fetchone()
+    return None if row is None else columns.agent(row)
 
 
 def _count(connection: apsw.Connection) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Any
 
-from tiny_dancer.storage.budgets import Budget, Draw, Drawn, Entry, drawn, exists
+from tiny_dancer.storage import columns
+from tiny_dancer.storage.budgets import Drawn, Entry, drawn, exists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import apsw
 
-_COLUMNS = "scope, subject, most, period, kind, starts_at, ends_at, created_at"
+    from tiny_dancer.storage.budgets import Budget, Draw
+
+_COLUMNS = ", ".join(columns.BUDGET)
+_PLACES = ", ".join("?" * len(columns.BUDGET))
 
 
 def insert_budget(connection: apsw.Connection, budget: Budget, *, replace: bool) -> Budget:
@@ -28,18 +32,8 @@ def insert_budget(connection: apsw.Connection, budget: Budget, *, replace: bool)
         assert isinstance(created, float)
         budget = changed(budget, created_at=created)
     connection.execute(
-        f"INSERT OR REPLACE INTO budget (id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            budget.id,
-            budget.scope,
-            budget.subject,
-            budget.limit,
-            budget.period,
-            budget.kind,
-            budget.starts_at,
-            budget.ends_at,
-            budget.created_at,
-        ),
+        f"INSERT OR REPLACE INTO budget ({_COLUMNS}) VALUES ({_PLACES})",
+        columns.row_of_budget(budget),
     )
     _count(connection)
     return budget
@@ -48,29 +42,7 @@ def insert_budget(connection: apsw.Connection, budget: Budget, *, replace: bool)
 def budgets(connection: apsw.Connection) -> tuple[Budget, ...]:
     """All budgets, by id."""
     rows: list[tuple[Any, ...]] = connection.execute(f"SELECT {_COLUMNS} FROM budget ORDER BY id").fetchall()
-    return tuple(_budget(*row) for row in rows)
-
-
-def _budget(
-    scope: str,
-    subject: str,
-    most: float,
-    period: str | None,
-    kind: str,
-    starts_at: float | None,
-    ends_at: float | None,
-    created_at: float,
-) -> Budget:
-    return Budget(
-        scope,
-        subject,
-        limit=most,
-        period=period,
-        kind=kind,
-        starts_at=starts_at,
-        ends_at=ends_at,
-        created_at=created_at,
-    )
+    return tuple(columns.budget(row) for row in rows)
 
 
 def delete_budget(connection: apsw.Connection, id: str) -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tiny_dancer.storage.candidate_history import read, written
-from tiny_dancer.storage.candidates import CandidateChange
+from tiny_dancer.storage import columns
+from tiny_dancer.storage.candidate_history import written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import apsw
 
-    from tiny_dancer.storage.candidates import CandidateRecord, ChangeAction
+    from tiny_dancer.storage.candidates import CandidateChange, CandidateRecord, ChangeAction
 
 
 def remember(
@@ -51,7 +51,4 @@ def candidate_history(
         "ORDER BY number DESC LIMIT ?",
         (*values, -1 if limit is None else limit),
     )
-    return tuple(
-        CandidateChange(id, time, action, by, None if before is None else read(before))
-        for id, time, action, by, before in rows
-    )
+    return tuple(columns.change(row) for row in rows)

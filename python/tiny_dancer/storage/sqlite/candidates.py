@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 
 from tiny_dancer.errors import CandidateError
+from tiny_dancer.storage import columns
 from tiny_dancer.storage.candidate_checks import with_use
 from tiny_dancer.storage.candidates import CandidateRecord
-from tiny_dancer.storage.metadata import decoded, encoded
+from tiny_dancer.storage.metadata import encoded
 from tiny_dancer.storage.mirror import Mirror, check_dimension, passing
 from tiny_dancer.storage.sqlite.candidate_history import remember, remember_inserted
 from tiny_dancer.storage.sqlite.conditions import as_json
@@ -33,23 +34,19 @@ if TYPE_CHECKING:
 # Deletions older than this many changes are forgotten: a mirror that slept through more is loaded anew.
 REMEMBERED_DELETIONS = 100_000
 
-# Columns that `candidate` reads.
-FIELDS = (
-    "candidate.id, candidate.text, candidate.created_at, candidate.last_accessed_at, candidate.access_count, "
-    "candidate.success_count, candidate.trial_count, candidate.confidence, candidate.metadata, candidate.session, "
-    "candidate.position, candidate.namespace, candidate.ttl_s, candidate.expires_at, "
-    "coalesce(candidate.updated_at, candidate.created_at)"
+# What `candidate` reads. A program of an earlier version leaves `updated_at` empty.
+FIELDS = ", ".join(
+    "coalesce(candidate.updated_at, candidate.created_at)" if name == "updated_at" else f"candidate.{name}"
+    for name in columns.CANDIDATE
 )
 # sqlite-vec's limit for k.
 _MOST_NEIGHBOURS = 4096
-_CANDIDATE = (
-    "number, id, text, created_at, last_accessed_at, access_count, success_count, trial_count, confidence, "
-    "metadata, session, position, namespace, ttl_s, expires_at, updated_at, embedding_change, content_change, "
-    "change"
-)
+_CANDIDATE = f"number, {', '.join(columns.CANDIDATE)}, embedding_change, content_change, change"
 # The change that wrote a row, use aside: a program of an earlier version does not say it.
 _CONTENT_CHANGE = "coalesce(candidate.content_change, candidate.change)"
 _WITH_VECTORS = "LEFT JOIN candidate_vectors AS vector ON vector.rowid = candidate.number"
+# Where the embedding stands in a row that has it.
+_EMBEDDING = len(columns.CANDIDATE)
 # Candidates that expire in one transaction.
 EXPIRY_STEP = 1000
 # What reading a damaged row raises.
@@ -59,24 +56,9 @@ _decode_namespace = msgspec.json.Decoder(tuple[str, ...]).decode
 
 def candidate(row: tuple[Any, ...]) -> CandidateRecord:
     """A record from the columns ``FIELDS`` and, where given, the embedding's bytes."""
-    return CandidateRecord(
-        id=row[0],
-        embedding=as_embedding(row[15]) if len(row) > 15 else None,
-        text=row[1],
-        created_at=row[2],
-        last_accessed_at=row[3],
-        access_count=row[4],
-        success_count=row[5],
-        trial_count=row[6],
-        confidence=row[7],
-        metadata={} if row[8] == "{}" else decoded(row[8]),
-        group=row[9],
-        position=row[10],
-        namespace=() if row[11] == "[]" else _decode_namespace(row[11]),
-        ttl_s=row[12],
-        expires_at=row[13],
-        updated_at=row[14],
-    )
+    listed = row[columns.NAMESPACE]
+    namespace = () if listed == "[]" else _decode_namespace(listed)
+    return columns.candidate(row, namespace, as_embedding(row[_EMBEDDING]) if len(row) > _EMBEDDING else None)
 
 
 def as_embedding(content: bytes | None) -> npt.NDArray[np.float32] | None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tiny_dancer.storage.agents import outcome_of_feedback
-from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, ShownCandidate, Statistics
-from tiny_dancer.storage.ledger import check_request_history
+from tiny_dancer.storage import columns
+from tiny_dancer.storage.agents import outcomes_of_feedback
+from tiny_dancer.storage.history import Outcome
 from tiny_dancer.storage.sqlite.agents import count_outcomes
 from tiny_dancer.storage.sqlite.candidates import next_change
 from tiny_dancer.storage.sqlite.conditions import of_history, of_time
 from tiny_dancer.storage.sqlite.connection import snapshot
 from tiny_dancer.storage.sqlite.ledger import request_history
 from tiny_dancer.storage.sqlite.summaries import keep_sums
-from tiny_dancer.storage.statistics import PERCENTILES
-from tiny_dancer.storage.summaries import nearest_rank
+from tiny_dancer.storage.statistics import at_percentiles, of_sums
+from tiny_dancer.storage.storage import first_kept
 from tiny_dancer.storage.values import MOST
 
 if TYPE_CHECKING:
@@ -25,44 +26,27 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from tiny_dancer.storage.history import HistoryQuery
+    from tiny_dancer.storage.history import Feedback, HistoryQuery, RoutingRecord, Statistics
 
-_ROUTING = (
-    "decision_id, kind, chosen, time, artifact_version, query_hash, query_text, shown, confidence, "
-    "use_lightweight, cost, baseline_cost, latency_us, level, reason"
-)
+_FIELDS = ", ".join(columns.ROUTING)
+_PLACES = ", ".join("?" * len(columns.ROUTING))
+_SHOWN = columns.ROUTING.index("shown")
 # Rows of one statement: some milliseconds, whatever the disk.
 REMOVED_AT_ONCE = 200
-_decode_shown = msgspec.json.Decoder(tuple[ShownCandidate, ...]).decode
 
 
 def insert_routing(connection: apsw.Connection, records: Iterable[RoutingRecord]) -> None:
     """Adds decisions; of one decision id the first stays."""
     connection.executemany(
-        "INSERT INTO routing (decision_id, time, kind, chosen, artifact_version, query_hash, query_text, shown, "
-        "confidence, use_lightweight, cost, baseline_cost, latency_us, level, reason) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (decision_id) DO NOTHING",
-        (
-            (
-                record.decision_id,
-                record.time,
-                record.kind,
-                record.chosen,
-                record.artifact_version,
-                record.query_hash,
-                record.query_text,
-                msgspec.json.encode(record.shown).decode(),
-                record.confidence,
-                record.use_lightweight,
-                record.cost,
-                record.baseline_cost,
-                record.latency_us,
-                record.level,
-                record.reason,
-            )
-            for record in records
-        ),
+        f"INSERT INTO routing ({_FIELDS}) VALUES ({_PLACES}) ON CONFLICT (decision_id) DO NOTHING",
+        map(_row, records),
     )
+
+
+def _row(record: RoutingRecord) -> list[Any]:
+    row = [getattr(record, name) for name in columns.ROUTING]
+    row[_SHOWN] = msgspec.json.encode(record.shown).decode()
+    return row
 
 
 def put_feedback(connection: apsw.Connection, feedback: Feedback) -> None:
@@ -93,13 +77,7 @@ def _count_for_agent(connection: apsw.Connection, feedback: Feedback) -> None:
     """Counts the first feedback on a gateway's request for the agent that answered it."""
     if not connection.execute("SELECT count(*) FROM agent").get:
         return
-    # Feedback about a request that was not routed is kept under the request's own id.
-    for field in ("decision_id", "id"):
-        query = check_request_history(None, None, {field: feedback.decision_id}, 1)
-        for record in request_history(connection, query):
-            outcome = outcome_of_feedback(record, feedback.score, feedback.time)
-            count_outcomes(connection, () if outcome is None else (outcome,))
-            return
+    count_outcomes(connection, outcomes_of_feedback(feedback, partial(request_history, connection)))
 
 
 def put_outcome(connection: apsw.Connection, outcome: Outcome) -> None:
@@ -119,31 +97,9 @@ def routing_history(connection: apsw.Connection, query: HistoryQuery) -> tuple[R
     """
     condition, values = of_history(query)
     rows = connection.execute(
-        f"SELECT {_ROUTING} FROM routing WHERE {condition} ORDER BY time DESC, number DESC LIMIT ?", values
+        f"SELECT {_FIELDS} FROM routing WHERE {condition} ORDER BY time DESC, number DESC LIMIT ?", values
     )
-    return tuple(
-        RoutingRecord(
-            decision_id=decision,
-            kind=kind_,
-            chosen=chosen,
-            time=time,
-            artifact_version=version,
-            query_hash=hashed,
-            query_text=text,
-            shown=() if shown == "[]" else _decode_shown(shown),
-            confidence=confidence,
-            use_lightweight=bool(light),
-            cost=cost,
-            baseline_cost=baseline,
-            latency_us=latency,
-            level=level,
-            reason=reason,
-        )
-        for (
-            decision, kind_, chosen, time, version, hashed, text, shown,
-            confidence, light, cost, baseline, latency, level, reason,
-        ) in rows
-    )  # fmt: skip
+    return tuple(columns.routing(row) for row in rows)
 
 
 def feedback_history(connection: apsw.Connection, query: HistoryQuery) -> tuple[Feedback, ...]:
@@ -154,9 +110,7 @@ def feedback_history(connection: apsw.Connection, query: HistoryQuery) -> tuple[
         "ORDER BY time DESC, number DESC LIMIT ?",
         values,
     )
-    return tuple(
-        Feedback(decision, score, about or None, time, text) for decision, score, about, time, text in rows
-    )
+    return tuple(columns.feedback(row) for row in rows)
 
 
 def outcome_history(connection: apsw.Connection, query: HistoryQuery) -> tuple[Outcome, ...]:
@@ -183,41 +137,32 @@ def statistics(connection: apsw.Connection, since: float | None, until: float | 
         return found
 
     with snapshot(connection):
-        routes, light_share, cost, baseline_cost, timed = one(
+        *routing, timed = one(
             "SELECT count(*), avg(use_lightweight), total(cost), total(baseline_cost), count(latency_us) "
             f"FROM routing WHERE {condition}"
         )
-        p50, p90, p99 = (
-            one(
+        latencies = at_percentiles(
+            timed,
+            lambda place: one(
                 f"SELECT latency_us FROM routing WHERE {condition} AND latency_us IS NOT NULL "
                 "ORDER BY latency_us LIMIT 1 OFFSET ?",
-                nearest_rank(timed, percent),
-            )
-            if timed
-            else None
-            for percent in PERCENTILES
+                place,
+            ),
         )
-        feedback, success_rate = one(f"SELECT count(*), avg(score) FROM feedback WHERE {condition}")
-        outcomes, mean_quality = one(f"SELECT count(*), avg(quality) FROM outcome WHERE {condition}")
+        feedback = one(f"SELECT count(*), avg(score) FROM feedback WHERE {condition}")
+        outcomes = one(f"SELECT count(*), avg(quality) FROM outcome WHERE {condition}")
         requests = one(f"SELECT count(*) FROM request WHERE {condition}")
-        stored = connection.execute("SELECT count(*) FROM candidate").get
-        return Statistics(
-            candidates=stored,
-            routes=routes,
-            by_kind=counts("kind"),
-            by_level=counts("level"),
-            light_share=light_share,
-            cost=cost,
-            baseline_cost=baseline_cost,
-            latency_p50_us=p50,
-            latency_p90_us=p90,
-            latency_p99_us=p99,
-            feedback=feedback,
-            success_rate=success_rate,
-            outcomes=outcomes,
-            mean_quality=mean_quality,
-            dropped=dropped,
-            requests=requests,
+        stored: Any = connection.execute("SELECT count(*) FROM candidate").get
+        return of_sums(
+            stored,
+            tuple(routing),
+            latencies,
+            counts("kind"),
+            counts("level"),
+            feedback,
+            outcomes,
+            requests,
+            dropped,
         )
 
 
@@ -228,18 +173,15 @@ def oldest_kept(
 
     Looked up once: whoever removes up to there need not count again.
     """
-    first = None if oldest is None else (oldest, 0)
-    if most is not None:
-        # With nothing to keep, the newest is the last to go.
-        found: tuple[float, int] | None = connection.execute(
-            f"SELECT time, number FROM {table} ORDER BY time DESC, number DESC LIMIT 1 OFFSET ?",
-            (max(most - 1, 0),),
-        ).get
-        if found is not None:
-            time, number = found
-            of_count = (time, number if most else number + 1)
-            first = of_count if first is None else max(first, of_count)
-    return first
+    return first_kept(
+        oldest,
+        most,
+        lambda place: (
+            connection.execute(
+                f"SELECT time, number FROM {table} ORDER BY time DESC, number DESC LIMIT 1 OFFSET ?", (place,)
+            ).get
+        ),
+    )
 
 
 def remove_history(

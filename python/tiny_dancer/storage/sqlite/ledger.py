@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 import zlib
 from itertools import chain
@@ -11,41 +10,39 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
+from tiny_dancer.storage import columns
 from tiny_dancer.storage.agents import outcomes_of
 from tiny_dancer.storage.ledger import LISTS, by_key, days_and_parts, fits, fitting
 from tiny_dancer.storage.sqlite.agents import count_outcomes
 from tiny_dancer.storage.sqlite.conditions import of_time
 from tiny_dancer.storage.summaries import DAY
-from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tiny_dancer.storage.keys import Spend
     from tiny_dancer.storage.ledger import RequestQuery
+    from tiny_dancer.types import RequestRecord
 
-_FIELDS = RequestRecord.__struct_fields__
-_COLUMNS = ", ".join(f"request.{field}" for field in _FIELDS)
+_COLUMNS = ", ".join(f"request.{field}" for field in columns.REQUEST)
 # Rows of one statement. Between two statements the interpreter is let go and asked for again, which costs more
 # than a row does where the event loop is busy.
 _TOGETHER = 64
-_SCORES, _REMOVED = _FIELDS.index("scores"), _FIELDS.index("removed")
-_LISTS = tuple((_FIELDS.index(each), each) for each in LISTS)
+_SCORES, _REMOVED = columns.REQUEST.index("scores"), columns.REQUEST.index("removed")
+_LISTS = tuple(columns.REQUEST.index(each) for each in LISTS)
 # A row of request_ids takes more until it has this many bytes: it then fits one page.
 _HASHES = 3000
 # What a record that does not fit its columns raises: surrogates, counts beyond 64 bits, values a CHECK refuses.
 _UNFIT = (UnicodeEncodeError, OverflowError, apsw.ConstraintError)
 _encode = msgspec.json.Encoder().encode
-_decode_scores = msgspec.json.Decoder(dict[str, float | None]).decode
-_decode_removed = msgspec.json.Decoder(dict[str, str]).decode
 _decode_list = msgspec.json.Decoder(tuple[str, ...]).decode
 _as_tuple = msgspec.structs.astuple
 
 
 def _insert(rows: int) -> str:
-    values = f"({', '.join('?' * len(_FIELDS))})"
+    values = f"({', '.join('?' * len(columns.REQUEST))})"
     return (
-        f"INSERT INTO request ({', '.join(_FIELDS)}) VALUES {', '.join([values] * rows)} "
+        f"INSERT INTO request ({', '.join(columns.REQUEST)}) VALUES {', '.join([values] * rows)} "
         "ON CONFLICT (time, id) DO NOTHING"
     )
 
@@ -81,7 +78,9 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
             f"SELECT {_COLUMNS} FROM request WHERE number > ? AND (agent <> '' OR agents_failed <> '[]')",
             (before,),
         ).fetchall()
-        count_outcomes(connection, [each for row in added for each in outcomes_of(_record(row))])
+        count_outcomes(
+            connection, [each for row in added for each in outcomes_of(columns.request(row, _decode_list))]
+        )
     connection.execute(
         "UPDATE request_ids SET hashes = CAST(hashes || ? AS BLOB) "
         "WHERE first = (SELECT max(first) FROM request_ids) AND length(hashes) < ?",
@@ -115,7 +114,7 @@ def _row(record: RequestRecord) -> list[Any]:
     row = list(_as_tuple(record))
     if record.scores is not None:
         row[_SCORES] = _encode(record.scores).decode()
-    for place, _ in _LISTS:
+    for place in _LISTS:
         row[place] = _encode(row[place]).decode() if row[place] else "[]"
     row[_REMOVED] = _encode(record.removed).decode() if record.removed else "{}"
     return row
@@ -173,21 +172,7 @@ def request_history(connection: apsw.Connection, query: RequestQuery) -> tuple[R
         "ORDER BY request.time DESC, request.number DESC LIMIT ?",
         (*bound, -1 if query.limit is None else query.limit),
     )
-    return tuple(_record(row) for row in rows)
-
-
-def _record(row: tuple[Any, ...]) -> RequestRecord:
-    fields = dict(zip(_FIELDS, row, strict=True))
-    fields["stream"] = bool(fields["stream"])
-    fields["guessed"] = bool(fields["guessed"])
-    for _, field in _LISTS:
-        fields[field] = _decode_list(fields[field])
-    fields["removed"] = _decode_removed(fields["removed"])
-    if fields["scores"] is not None:
-        # JSON has no NaN.
-        scores = _decode_scores(fields["scores"])
-        fields["scores"] = {name: math.nan if score is None else score for name, score in scores.items()}
-    return RequestRecord(**fields)
+    return tuple(columns.request(row, _decode_list) for row in rows)
 
 
 def spend(connection: apsw.Connection, since: float, until: float | None) -> dict[str, Spend]:

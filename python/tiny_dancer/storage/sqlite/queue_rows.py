@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.errors import QueueError
-from tiny_dancer.storage.queue import QueuedRequest
+from tiny_dancer.storage import columns
 from tiny_dancer.storage.sqlite.conditions import as_json
 
 if TYPE_CHECKING:
     import apsw
 
-    from tiny_dancer.storage.queue import Move, QueueQuery
+    from tiny_dancer.storage.queue import Move, QueuedRequest, QueueQuery
 
-_NAMES = tuple(each.name for each in fields(QueuedRequest))
-_COLUMNS = ", ".join(_NAMES)
-_PLACES = ", ".join("?" * len(_NAMES))
+_COLUMNS = ", ".join(columns.QUEUED)
+_PLACES = ", ".join("?" * len(columns.QUEUED))
 # As QueuedRequest.state says it; ?1 is the moment.
 _STATE = (
     "CASE WHEN ended_at IS NOT NULL THEN iif(answer IS NULL, 'cancelled', 'answered') "
@@ -39,8 +37,7 @@ def put(connection: apsw.Connection, request: QueuedRequest, most: int | None) -
         assert isinstance(found, int)
         if found >= most:
             return False
-    row = [getattr(request, name) for name in _NAMES]
-    connection.execute(f"INSERT INTO queue ({_COLUMNS}) VALUES ({_PLACES})", row)
+    connection.execute(f"INSERT INTO queue ({_COLUMNS}) VALUES ({_PLACES})", columns.row_of_queued(request))
     return True
 
 
@@ -75,7 +72,7 @@ def find(connection: apsw.Connection, query: QueueQuery) -> tuple[QueuedRequest,
         f"SELECT {_COLUMNS} FROM queue WHERE {' AND '.join(parts)} ORDER BY time, number LIMIT ?{len(bound)}",
         bound,
     )
-    return tuple(_request(row) for row in rows)
+    return tuple(columns.queued(row) for row in rows)
 
 
 def move(connection: apsw.Connection, asked: Move) -> QueuedRequest:
@@ -86,7 +83,7 @@ def move(connection: apsw.Connection, asked: Move) -> QueuedRequest:
     """
     row = connection.execute(f"SELECT {_COLUMNS} FROM queue WHERE id = ?", (asked.id,)).fetchone()
     # Nobody writes between the two: the transaction has the database's lock from its beginning.
-    found = asked.apply(None if row is None else _request(row))
+    found = asked.apply(None if row is None else columns.queued(row))
     connection.execute(
         "UPDATE queue SET claimed_by = ?, claimed_until = ?, answer = ?, ended_by = ?, ended_at = ? WHERE id = ?",
         (found.claimed_by, found.claimed_until, found.answer, found.ended_by, found.ended_at, found.id),
@@ -103,7 +100,3 @@ def remove(connection: apsw.Connection, oldest: float | None, most: int | None, 
         (now, float("-inf") if oldest is None else oldest, -1 if most is None else most),
     )
     return connection.changes()
-
-
-def _request(row: tuple[Any, ...]) -> QueuedRequest:
-    return QueuedRequest(**dict(zip(_NAMES, row, strict=True)))

@@ -18,8 +18,8 @@ from tiny_dancer.storage.summaries import (
     Percentiles,
     RequestSummary,
     Sums,
+    add_removed,
     nearest_rank,
-    of_removed,
     summaries,
 )
 
@@ -125,12 +125,7 @@ def _add_removed(connection: apsw.Connection, query: SummaryQuery, groups: dict[
         f"SELECT {known}, {listed}{totals} FROM request_sums WHERE {condition} GROUP BY {places}",
         (*([] if query.asks_more else [*limits, *later]), *bound),
     )
-    for counted, *found in rows:
-        group, sums = tuple(found[: len(query.by)]), found[len(query.by) :]
-        if counted:
-            of_removed(groups, group, sums)
-        else:
-            groups.setdefault(group, Sums([0.0] * len(SUMS))).unknown += int(sums[0])
+    add_removed(query, groups, rows)
 
 
 def _joined(query: SummaryQuery) -> str:
