@@ -79,7 +79,7 @@ impl CandidateScorer {
         let shift = self.shift(scores);
         order.clear();
         order.extend((0..).zip(&*scores).map(|(row, &score)| falling(score) << 32 | row));
-        sort::unstable(order);
+        sort::many::unstable(order);
         *calibrated = alike && self.is_calibrated();
         let mut before = None;
         ranked.clear();
