@@ -193,7 +193,7 @@ impl CueScratch {
         put(share(tokens.iter().filter(|token| is_word(token) && token.length() >= 8).count(), words));
         hashes.clear();
         hashes.extend(tokens.iter().filter(is_word).map(|token| token.hash));
-        sort::unstable(hashes);
+        sort::many::unstable(hashes);
         hashes.dedup();
         put(share(hashes.len(), words));
         put(share(with(flag::STOP), words));
@@ -224,7 +224,7 @@ impl CueScratch {
             largest = largest.max(magnitude);
             sum += magnitude;
         }
-        sort::unstable_by(numbers, f64::total_cmp);
+        sort::many::unstable_by(numbers, f64::total_cmp);
         numbers.dedup();
         put(count(found));
         put(count(numbers.len()));
@@ -317,7 +317,7 @@ impl CueScratch {
         let measures =
             tokens.iter().zip(flags.iter()).filter(|(_, found)| **found & (flag::UNIT | flag::TIME) != 0);
         hashes.extend(measures.map(|(token, _)| token.hash));
-        sort::unstable(hashes);
+        sort::many::unstable(hashes);
         hashes.dedup();
         put(count(hashes.len()));
 
@@ -329,7 +329,7 @@ impl CueScratch {
             token.kind == TokenKind::Word && **found & (flag::NUMBER_WORD | flag::SCALE) != 0
         });
         hashes.extend(quantities.map(|(token, _)| token.hash));
-        sort::unstable(hashes);
+        sort::many::unstable(hashes);
         hashes.dedup();
         put(count(numbers.len() + hashes.len()));
         put(count(with(flag::THAN) + flags.windows(2).filter(|pair| compares(pair[0], pair[1])).count()));
@@ -340,7 +340,7 @@ impl CueScratch {
             .filter(|(token, found)| token.kind == TokenKind::Word && **found & flag::STOP == 0);
         hashes.extend(telling.map(|(token, _)| token.hash));
         let all = hashes.len();
-        sort::unstable(hashes);
+        sort::many::unstable(hashes);
         hashes.dedup();
         put(share(all - hashes.len(), all));
 
