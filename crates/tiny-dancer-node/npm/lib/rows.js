@@ -148,8 +148,12 @@ export function rankedRows(scorer, thresholds, query, candidates, matrix, k, now
   if (!(Number.isInteger(k) && k > 0 && Number.isFinite(now) && (matrix === undefined || matrix instanceof Float32Array))) return undefined
   const taken = matrix === undefined ? embeddingRows.take(length * width) : undefined
   const numbers = givenNumbers.take(GIVEN * length)
-  const ids = idsOf(candidates, width, taken, numbers)
-  let response
+  let ids, response
+  try {
+    ids = idsOf(candidates, width, taken, numbers)
+  } catch {
+    // A getter that throws, a proxy of numbers: read once more for its JSON, it is named.
+  }
   if (ids !== undefined) {
     const rows = taken === undefined ? ownBytes(matrix) : taken.subarray(0, length * width)
     const out = answeredNumbers.take(ANSWERED * length)
