@@ -111,7 +111,7 @@ PG_LIBRARY := $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PG_PROFILE)),
 PG := target/pg
 PG_FOLDER := $(PG)/share/extension/tiny_dancer
 PG_VERSION := $(shell sed -n "s/^default_version = '\\(.*\\)'/\\1/p" $(PG_CRATE)/tiny_dancer.control)
-# The script of the extension is first.sql and these, one after the other.
+# The script of the extension is first.sql, arguments.sql, models.sql and these, one after the other.
 PG_NEW := $(sort $(wildcard python/tiny_dancer/storage/postgres/migrations/*.sql)) \
     $(patsubst %,$(PG_CRATE)/sql/%.sql,doors candidates agents budgets history ruvector rights)
 PG_BROUGHT := $(patsubst %,python/tiny_dancer/data/%.safetensors,edge default encoder sentences tasks)
@@ -122,9 +122,9 @@ pg: $(PGRX_HOME)/config.toml ## the extension for PostgreSQL 15, in target/pg (p
 	    cp $(PG_LIBRARY) $(PG)/lib/built.so && \
 	    strip --strip-unneeded -o $(PG)/lib/tiny_dancer.so $(PG)/lib/built.so; }
 	cp $(PG_CRATE)/tiny_dancer.control $(PG_CRATE)/sql/versions/tiny_dancer--0.0.1.sql $(PG)/share/extension/
-	cat $(PG_CRATE)/sql/first.sql $(PG_CRATE)/sql/models.sql $(PG_NEW) > \
+	cat $(patsubst %,$(PG_CRATE)/sql/%.sql,first arguments models) $(PG_NEW) > \
 	    $(PG)/share/extension/tiny_dancer--$(PG_VERSION).sql
-	cat $(PG_CRATE)/sql/versions/0.0.1--0.1.0.sql $(PG_NEW) > $(PG)/share/extension/tiny_dancer--0.0.1--0.1.0.sql
+	cat $(PG_CRATE)/sql/arguments.sql $(PG_CRATE)/sql/versions/0.0.1--0.1.0.sql $(PG_NEW) > $(PG)/share/extension/tiny_dancer--0.0.1--0.1.0.sql
 	cp -u $(PG_BROUGHT) $(PG_FOLDER)/
 
 pg-install: pg ## installs it where pg_config says; DESTDIR is put in front

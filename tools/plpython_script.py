@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "python" / "tiny_dancer" / "sql" / "plpython.sql"
 TABLES = ROOT / "python" / "tiny_dancer" / "storage" / "postgres" / "migrations"
 PARTS = ROOT / "crates" / "tiny-dancer-pg" / "sql"
-ORDER = ("models", "doors", "candidates", "agents", "budgets", "history", "ruvector")
+ORDER = ("arguments", "models", "doors", "candidates", "agents", "budgets", "history", "ruvector")
 OF_EXTENSIONS = ("first", "rights")
 """Parts that concern extensions alone."""
 
@@ -40,6 +40,7 @@ COMMIT;
 
 _PLAIN = {"…": "...", "→": "->", "×": "x", "’": "'", "–": "-", "µ": "u", "≥": ">=", "≤": "<="}
 _NATIVE = re.compile(r"\bAS\s+'MODULE_PATHNAME',\s*'(\w+)_wrapper'")
+_OF_ANY_TYPE = re.compile(r'(?:anycompatible|"any") DEFAULT NULL::real\[\]')
 _DEFINED = re.compile(r"^CREATE (?:FUNCTION|TYPE|TABLE|VIEW) tiny_dancer\.(\w+)", re.MULTILINE)
 _TOKEN = re.compile(r"--[^\n]*|'(?:[^']|'')*'|(\$\w*\$).*?\1|\bBEGIN ATOMIC\b|\bCASE\b|\bEND\b|;", re.DOTALL)
 
@@ -88,7 +89,7 @@ def in_plpython(statement: str, native: str) -> str:
     body = f"AS $python$\nfrom tiny_dancer.sql.plpython import call\nreturn call({named})\n$python$"
     statement = _NATIVE.sub(lambda _: body, statement)
     # plpython takes no argument of any type: of arrays of numbers one, which all others become by themselves.
-    statement = statement.replace("anyarray DEFAULT NULL::real[]", "double precision[] DEFAULT NULL")
+    statement = _OF_ANY_TYPE.sub("double precision[] DEFAULT NULL", statement)
     return re.sub(r"\bLANGUAGE c\b", "LANGUAGE plpython3u", statement)
 
 
@@ -123,7 +124,7 @@ def script(known: frozenset[str], pure: frozenset[str], parts: Path = PARTS) -> 
                     absent.add(defined[1])
                 continue
             if "COMMENT ON FUNCTION" in bare:
-                statement = statement.replace("anyarray", "double precision[]")
+                statement = statement.replace('"any", anycompatible', "double precision[], double precision[]")
             function = defined if bare.startswith("CREATE FUNCTION") else None
             if function and (native[1] not in pure if native else _mentions(bare[function.end() :], asking)):
                 asking.add(function[1])

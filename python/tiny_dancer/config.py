@@ -11,7 +11,6 @@ import math
 import os
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
@@ -20,9 +19,10 @@ import yaml
 
 from tiny_dancer import files
 from tiny_dancer.errors import ConfigError, TinyDancerError
+from tiny_dancer.names import did_you_mean, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 T = TypeVar("T")
 E = TypeVar("E", bound=TinyDancerError)
@@ -103,22 +103,6 @@ def _read(text: str, type: type[T], source: str) -> Loaded[T]:
     fitted = reader.fitted(tree, type, ())
     reader.finish()
     return Loaded(msgspec.convert(fitted, type), frozenset(reader.from_environment))
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name most like ``name``, or None where none is like it."""
-    found = get_close_matches(name.lower(), by_lower := {each.lower(): each for each in names}, 1)
-    return by_lower[found[0]] if found else None
-
-
-def did_you_mean(name: str, names: Iterable[str], what: str) -> str:
-    """A remedy: the nearest name, or all of them."""
-    names = list(names)
-    if near := nearest(name, names):
-        return f"did you mean {near}?"
-    return (
-        f"{what}: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}" if names else f"there are no {what}"
-    )
 
 
 def raise_all(problems: Sequence[ConfigError], hidden: Collection[str] = ()) -> None:

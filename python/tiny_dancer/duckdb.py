@@ -170,10 +170,10 @@ def _create(own: duckdb.DuckDBPyConnection, answering: _Answering) -> None:
     text, texts = "VARCHAR", "VARCHAR[]"
     decision, task, agent = _struct(_DECISION), _struct(_TASK), _struct(_AGENT)
     every: tuple[tuple[str, Callable[..., Any], list[str], str, str], ...] = (
-        ("tiny_dancer_decide", calls.decide, [text], decision, "default"),
-        ("tiny_dancer_decide_model", calls.decide_model, [text], text, "default"),
-        ("tiny_dancer_decide_by", calls.decide_by, [text, text], text, "default"),
-        ("tiny_dancer_decide_json", calls.decide_json, [text], text, "default"),
+        ("tiny_dancer_decide", calls.decide, [text], decision, "special"),
+        ("tiny_dancer_decide_model", calls.decide_model, [text], text, "special"),
+        ("tiny_dancer_decide_by", calls.decide_by, [text, text], text, "special"),
+        ("tiny_dancer_decide_json", calls.decide_json, [text], text, "special"),
         ("tiny_dancer_quality", calls.quality, [text, text], "DOUBLE", "special"),
         ("tiny_dancer_cost", calls.cost, [text, text], "DOUBLE", "special"),
         ("tiny_dancer_rank", calls.rank, [text, texts], f"{_struct(_RANKED)}[]", "special"),
@@ -182,7 +182,7 @@ def _create(own: duckdb.DuckDBPyConnection, answering: _Answering) -> None:
         ("tiny_dancer_classify", calls.classify, [text], task, "default"),
         ("tiny_dancer_classify_json", calls.classify_json, [text], text, "default"),
         ("tiny_dancer_semantic_route", calls.semantic_route, [text], _struct(_ROUTE), "default"),
-        ("tiny_dancer_route_json", calls.route_json, [text], text, "default"),
+        ("tiny_dancer_route_json", calls.route_json, [text], text, "special"),
         ("tiny_dancer_choose_among", calls.choose_among, [text, text], text, "special"),
         ("tiny_dancer_agent_state_after", calls.agent_state_after, [text, text], text, "special"),
         ("ruvector_route", calls.ruvector_route, [text], agent, "special"),
@@ -251,14 +251,16 @@ class _Calls:
             ]
             return pa.StructArray.from_arrays(columns, names=list(_DECISION))
 
-        return _grouped(request.to_pylist(), options, decided)
+        return _answered(request, options, decided)
 
     def decide_model(self, request: Any, *more: Any) -> Any:
         return self.decide(request, *more).field("model")
 
     def decide_by(self, checksum: Any, request: Any, *more: Any) -> Any:
-        for each in set(checksum.to_pylist()):
+        for each in set(checksum.to_pylist()) - {None}:
             self._functions.check(each)
+        if checksum.null_count:
+            request = pa.compute.if_else(checksum.is_valid(), request, pa.scalar(None, pa.string()))
         return self.decide_model(request, *more)
 
     def decide_json(self, request: Any, *more: Any) -> Any:
@@ -267,7 +269,7 @@ class _Calls:
         def decided(requests: list[str], asked: str) -> Any:
             return pa.array(functions.decide_json_batch(requests, asked), pa.string())
 
-        return _grouped(request.to_pylist(), options, decided)
+        return _answered(request, options, decided)
 
     def quality(self, request: Any, model: Any, *more: Any) -> Any:
         return self._of_model("scores", request, model, more)
@@ -280,9 +282,7 @@ class _Calls:
         known = functions.router.models
         places = {name: known.index(functions.known_model(name)) for name in set(model.to_pylist()) - {None}}
         rows = list(zip(request.to_pylist(), model.to_pylist(), strict=True))
-        whole = [
-            None not in row and (options is None or options[place] is not None) for place, row in enumerate(rows)
-        ]
+        whole = [None not in row for row in rows]
         values = np.full(len(rows), np.nan)
 
         def decided(given: list[tuple[str, str]], asked: str) -> Any:
@@ -301,7 +301,8 @@ class _Calls:
         vectors = None if embeddings is None else embeddings.combine_chunks()
         answers: list[Any] = []
         for row, (text, named) in enumerate(zip(rows, ids.to_pylist(), strict=True)):
-            if text is None or named is None:
+            wanted = None if embedding is None else embedding[row]
+            if named is None or (text is None and wanted is None):
                 answers.append(None)
                 continue
             found = functions.rank(
@@ -309,8 +310,8 @@ class _Calls:
                 named,
                 None if texts is None else texts[row],
                 None if vectors is None else _matrix(vectors[row]),
-                None if embedding is None else embedding[row],
-                "" if options is None else options[row] or "",
+                wanted,
+                None if options is None else options[row],
             )
             answers.append([each._asdict() for each in found])
         return pa.array(answers, pa.list_(_arrow_struct(_RANKED)))
@@ -339,25 +340,26 @@ class _Calls:
         return pa.array([each._asdict() for each in found], _arrow_struct(_ROUTE))
 
     def route_json(self, request: Any, *more: Any) -> Any:
-        (options,) = _more(more, "options")
-        requests = request.to_pylist()
-        asked = [""] * len(requests) if options is None else options
-        rows = zip(requests, asked, strict=True)
-        return pa.array([self._functions.route_json(*row) for row in rows], pa.string())
+        (options,), functions = _more(more, "options"), self._functions
+
+        def routed(requests: list[str], asked: str) -> Any:
+            return pa.array([functions.route_json(each, asked) for each in requests], pa.string())
+
+        return _answered(request, options, routed)
 
     def choose_among(self, agents: Any, query: Any, *more: Any) -> Any:
-        return self._of_agents(self._functions.choose_among, agents, query, more)
+        rows, choose = self._of_agents(agents, query, more), self._functions.choose_among
+        return pa.array([None if None in row[:2] else choose(*row) for row in rows], pa.string())
 
     def agent_state_after(self, state: Any, outcome: Any, *more: Any) -> Any:
-        return self._of_agents(self._functions.agent_state_after, state, outcome, more)
+        rows, after = self._of_agents(state, outcome, more), self._functions.agent_state_after
+        return pa.array([None if row[1] is None else after(*row) for row in rows], pa.string())
 
     @staticmethod
-    def _of_agents(function: Callable[..., str], first: Any, second: Any, more: Sequence[Any]) -> Any:
+    def _of_agents(first: Any, second: Any, more: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
         (half_life,) = _more(more, "half_life", as_json=())
-        first, second = first.to_pylist(), second.to_pylist()
         times = [] if half_life is None else [[_plain(each) for each in half_life]]
-        rows = zip(first, second, *times, strict=True)
-        return pa.array([None if None in row[:2] else function(*row) for row in rows], pa.string())
+        return zip(first.to_pylist(), second.to_pylist(), *times, strict=True)
 
     def ruvector_route(self, request: Any, *more: Any) -> Any:
         names = ("optimize_for", "required_capabilities", "max_cost", "max_latency_ms", "min_quality",
@@ -429,15 +431,28 @@ def _matrix(scalar: Any) -> Any:
     return vectors.to_pylist()
 
 
-def _grouped(rows: list[Any], options: list[str] | None, work: Callable[[list[Any], str], Any]) -> Any:
+def _answered(request: Any, options: list[str | None] | None, work: Callable[[list[str], str], Any]) -> Any:
+    """What ``work`` makes of requests, as :func:`_grouped`; null of those that are null."""
+    rows = request.to_pylist()
+    if not request.null_count:
+        return _grouped(rows, options, work)
+    there = [place for place, row in enumerate(rows) if row is not None]
+    asked = None if options is None or not there else [options[place] for place in there]
+    found = _grouped([rows[place] for place in there], asked, work)
+    places = np.full(len(rows), -1)
+    places[there] = np.arange(len(there))
+    return found.take(pa.array(places, mask=places < 0))
+
+
+def _grouped(rows: list[Any], options: list[str | None] | None, work: Callable[[list[Any], str], Any]) -> Any:
     """What ``work`` makes of the rows, those with the same options at once, in the order of the rows."""
     if options is None:
         return work(rows, "")
     places: dict[str, list[int]] = {}
     for place, each in enumerate(options):
-        places.setdefault(each, []).append(place)
+        places.setdefault(each or "", []).append(place)
     if len(places) == 1:
-        return work(rows, options[0])
+        return work(rows, options[0] or "")
     parts = [work([rows[place] for place in those], each) for each, those in places.items()]
     order = np.argsort(np.concatenate(list(places.values())), kind="stable")
     if isinstance(parts[0], np.ndarray):

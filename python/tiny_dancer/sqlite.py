@@ -135,16 +135,16 @@ class _Calls:
         functions = self._functions
         for name in ("tiny_dancer_decide", "tiny_dancer_decide_model"):
             for arguments in (1, 2):
-                yield name, arguments, False, _strict(lambda *given: functions.decide(*given).model)
+                yield name, arguments, False, _strict(lambda *given: functions.decide(*given).model, 1)
         for name, fewest, function in (
             ("decide_json", 1, functions.decide_json),
             ("quality", 2, functions.quality),
             ("cost", 2, functions.cost),
         ):
             for arguments in (fewest, fewest + 1):
-                yield f"tiny_dancer_{name}", arguments, False, _strict(function)
+                yield f"tiny_dancer_{name}", arguments, False, _strict(function, fewest)
         for arguments in (2, 3):
-            yield "tiny_dancer_decide_by", arguments, True, _strict(functions.decide_by)
+            yield "tiny_dancer_decide_by", arguments, True, _strict(functions.decide_by, 2)
         for name in ("tiny_dancer_embed", "ruvector_embed"):
             yield name, 1, False, _strict(lambda text: functions.embed([text]).tobytes())
         yield "tiny_dancer_embed_by", 2, True, _strict(lambda *given: functions.embed_by(*given).tobytes())
@@ -161,10 +161,10 @@ class _Calls:
             _strict(lambda text: functions.semantic_route(text).route_name),
         )
         for arguments in (1, 2):
-            yield "tiny_dancer_route_json", arguments, False, _strict(functions.route_json)
+            yield "tiny_dancer_route_json", arguments, False, _strict(functions.route_json, 1)
         for arguments in (2, 3):
             yield "tiny_dancer_choose_among", arguments, True, _strict(functions.choose_among, 2)
-            yield "tiny_dancer_agent_state_after", arguments, True, _strict(functions.agent_state_after, 2)
+            yield "tiny_dancer_agent_state_after", arguments, True, _after(functions)
         for arguments in range(1, 8):
             yield "ruvector_route", arguments, False, lambda *given: next(self._agent(*given), (None,))[0]
         yield "tiny_dancer_checksum", 0, False, lambda: functions.checksum
@@ -175,7 +175,7 @@ class _Calls:
         functions = self._functions
 
         def decide(request: Any, options: Any = "{}") -> Iterator[tuple[Any, ...]]:
-            if request is not None and options is not None:
+            if request is not None:
                 yield functions.decide(request, options)
 
         def rank(
@@ -224,7 +224,7 @@ class _Calls:
         embedding: Any = None,
         options: Any = "{}",
     ) -> list[RankedRow] | None:
-        if query is None or ids is None:
+        if ids is None or (query is None and embedding is None):
             return None
         return self._functions.rank(
             query,
@@ -232,7 +232,7 @@ class _Calls:
             None if texts is None else _list(texts, "texts"),
             None if embeddings is None else _vectors(embeddings),
             _vector(embedding),
-            "" if options is None else options,
+            options,
         )
 
     def _rank_json_rows(self, *given: Any) -> str | None:
@@ -254,6 +254,15 @@ def _strict(function: Callable[..., Any], first: int | None = None) -> Callable[
 
     def call(*given: Any) -> Any:
         return None if None in given[:first] else function(*given)
+
+    return call
+
+
+def _after(functions: Functions) -> Callable[..., Any]:
+    """NULL where no outcome is given; no state is that before the first."""
+
+    def call(state: Any, outcome: Any, *half_life: Any) -> Any:
+        return None if outcome is None else functions.agent_state_after(state, outcome, *half_life)
 
     return call
 

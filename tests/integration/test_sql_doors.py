@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import pytest
 from tests.integration.doors import count, written
+from tests.integration.null_cases import check_nulls
 
 from tiny_dancer import CallableEncoder, Router, SemanticRoutes, TaskClassifier, TinyDancerError, _core, errors
 from tiny_dancer.sqlite import register as of_sqlite
@@ -164,6 +165,20 @@ def test_every_vector_has_the_answer_of_the_engine(database: Database, tmp_path:
             assert found == [each for each in right if each], about
         same[case["kind"]] += 1
     assert same == count(KINDS)
+
+
+def test_null_means_the_same_in_every_database(database: Database) -> None:
+    database.register()
+
+    def ask(function: str, *arguments: Any) -> Any:
+        listed = [json.dumps(each) if isinstance(each, list) else each for each in arguments]
+        answer = database.ask(function, *(arguments if database.name == "duckdb" else listed))
+        if function == "rank" and answer is not None:
+            found = json.loads(answer) if isinstance(answer, str) else answer
+            return [each["candidate_id"] for each in found]
+        return answer
+
+    check_nulls(ask, database.ask("checksum"))
 
 
 def test_damaged_artifacts_are_refused_and_what_was_registered_stays(database: Database, tmp_path: Path) -> None:

@@ -116,14 +116,17 @@ def test_options_are_json_or_a_struct_and_may_differ_by_row(connection: Any) -> 
 
 def test_null_is_null(connection: Any) -> None:
     calls = (
-        "decide(NULL)", "decide('x', NULL)", "decide_model(NULL)", "decide_json(NULL)", "quality('x', NULL)",
-        "quality(NULL, 'weak')", "cost('x', 'weak', NULL)", "rank(NULL, ['a'])", "rank('x', NULL)",
+        "decide(NULL)", "decide(NULL, '{}')", "decide_model(NULL)", "decide_json(NULL)", "quality('x', NULL)",
+        "quality(NULL, 'weak')", "cost(NULL, 'weak', NULL)", "rank(NULL, ['a'])", "rank('x', NULL)",
         "rank_json(NULL, '{}')", "embed(NULL)", "classify(NULL)", "classify_json(NULL)", "semantic_route(NULL)",
         "route_json(NULL)", "choose_among(NULL, '{}')", "agent_state_after('', NULL)",
     )  # fmt: skip
     for call in calls:
         assert one(connection, f"tiny_dancer_{call}") is None, call
     assert one(connection, "ruvector_route(NULL)") is None
+    for call in ("decide('x'{})", "quality('x', 'weak'{})", "cost('x', 'weak'{})"):
+        answer = one(connection, f"tiny_dancer_{call.format(', NULL')}")
+        assert answer is not None and answer == one(connection, f"tiny_dancer_{call.format('')}")
     mixed = connection.execute(
         "SELECT tiny_dancer_cost(x, 'weak') IS NULL FROM (VALUES ('a'), (NULL), ('b')) v(x)"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import importlib.util
 import json
 import os
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.integration.doors import ROOT, count, written
+from tests.integration.null_cases import check_nulls
 from tests.missing import missing
 from tests.postgres import Server, programs
 
@@ -135,7 +137,8 @@ def test_functions_are_declared_as_the_extension_declares_them() -> None:
         for statement in (each for text in texts for each in made.statements(text)):
             words = re.search(r"^CREATE FUNCTION tiny_dancer\.(\w+)(\(.*?)\bLANGUAGE\b", statement, re.S | re.M)
             if words:
-                plain = words[2].replace("anyarray DEFAULT NULL::real[]", "double precision[] DEFAULT NULL")
+                of_any_type = r'(?:anycompatible|"any") DEFAULT NULL::real\[\]'
+                plain = re.sub(of_any_type, "double precision[] DEFAULT NULL", words[2])
                 found.setdefault(words[1], []).append(" ".join(plain.split()))
         return found
 
@@ -296,6 +299,18 @@ def test_vectors_and_kinds_of_tasks_are_those_of_the_package(connection: Any) ->
     (task,) = TaskClassifier.default().predict(["Write a Python function that reverses a list"])
     asked = json.dumps({"text": "Write a Python function that reverses a list"})
     assert one(connection, "tiny_dancer.classify_json(%s)", asked)["category"] == task.category
+
+
+def test_null_means_the_same_in_every_database(connection: Any) -> None:
+    def ask(function: str, *arguments: Any) -> Any:
+        marks = ", ".join("%s" for _ in arguments)
+        if function == "rank":
+            found = connection.execute(f"SELECT candidate_id FROM tiny_dancer.rank({marks})", arguments).fetchall()
+            return [row[0] for row in found] or None
+        return one(connection, f"tiny_dancer.{function}({marks})::text", *arguments)
+
+    default = _core.data_file("default.safetensors")
+    check_nulls(ask, hashlib.sha256(default).hexdigest())
 
 
 def test_errors_have_sqlstate_detail_and_hint(connection: Any) -> None:

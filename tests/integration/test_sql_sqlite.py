@@ -97,8 +97,8 @@ def test_decisions_are_those_of_the_router(connection: Any) -> None:
 
 def test_null_is_null(connection: Any) -> None:
     calls = (
-        "decide(NULL)", "decide('x', NULL)", "decide_model(NULL)", "decide_json(NULL)", "quality('x', NULL)",
-        "quality(NULL, 'weak')", "cost('x', 'weak', NULL)", "rank(NULL, '[]', '[]')", "rank('x', NULL, '[]')",
+        "decide(NULL)", "decide(NULL, '{}')", "decide_model(NULL)", "decide_json(NULL)", "quality('x', NULL)",
+        "quality(NULL, 'weak')", "cost(NULL, 'weak', NULL)", "rank(NULL, '[]', '[]')", "rank('x', NULL, '[]')",
         "rank_json(NULL, '{}')", "embed(NULL)", "embed_by('', NULL)", "classify(NULL)", "classify_json(NULL)",
         "semantic_route(NULL)", "route_json(NULL)", "choose_among(NULL, '{}')", "agent_state_after('', NULL)",
         "decide_by(NULL, 'x')",
@@ -106,6 +106,9 @@ def test_null_is_null(connection: Any) -> None:
     for call in calls:
         assert one(connection, f"tiny_dancer_{call}") is None, call
     assert one(connection, "ruvector_route(NULL)") is None
+    for call in ("decide('x'{})", "quality('x', 'weak'{})", "cost('x', 'weak'{})"):
+        answer = one(connection, f"tiny_dancer_{call.format(', NULL')}")
+        assert answer is not None and answer == one(connection, f"tiny_dancer_{call.format('')}")
 
 
 FAULTS = [

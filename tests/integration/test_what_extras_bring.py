@@ -11,13 +11,16 @@ import tomllib
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tiny_dancer.cli.application import application
 from tiny_dancer.errors import MissingExtraError
 from tiny_dancer.extras import EXTRA_OF, needed, require
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -136,12 +139,17 @@ print(json.dumps(found))
 
 
 @cache
+def installed() -> Mapping[str, list[str]]:
+    """What is installed, by what is imported: every package's list of files is read for it."""
+    return packages_distributions()
+
+
+@cache
 def imports_of(extra: str) -> frozenset[str]:
     """The libraries an extra brings, by their names in an import, as far as the table knows them."""
     names = {re.split(r"[\[<>=;, ]", each)[0].lower() for each in PROJECT["optional-dependencies"][extra]}
-    brought = packages_distributions()
     return frozenset(
-        library for library in EXTRA_OF if {name.lower() for name in brought.get(library, ())} & names
+        library for library in EXTRA_OF if {name.lower() for name in installed().get(library, ())} & names
     )
 
 
@@ -183,7 +191,7 @@ def test_every_command_says_which_extra_to_install(extra: str, tmp_path: Path) -
 
 def test_an_extra_brings_what_the_table_says_of_it() -> None:
     for library, extra in EXTRA_OF.items():
-        if library in packages_distributions():
+        if library in installed():
             assert library in imports_of(extra) or library in ("joblib", "langchain_core", "langgraph"), library
         assert extra in PROJECT["optional-dependencies"]
 

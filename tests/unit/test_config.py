@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, Struct, field
 
-from tiny_dancer.config import load, nearest, parse
+from tiny_dancer.config import load, parse
 from tiny_dancer.errors import ConfigError
+from tiny_dancer.names import nearest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,14 +12,28 @@ const { version } = require('./package.json')
 
 const { TinyDancerError } = api
 
-/** Which C library Linux has: a module made for the other one may crash the process when it is loaded. */
-function libc() {
+/** The beginning of a file. */
+function headOf(file) {
+  const opened = openSync(file)
   try {
-    const said = readFileSync('/usr/bin/ldd', 'latin1')
-    if (said.includes('musl')) return 'musl'
-    if (said.includes('GNU')) return 'gnu'
-  } catch {
-    // There is none to read: Node knows.
+    const head = Buffer.alloc(4096)
+    return head.toString('latin1', 0, readSync(opened, head))
+  } finally {
+    closeSync(opened)
+  }
+}
+
+/** Which C library this process has: a module made for the other one may crash it when it is loaded. */
+function libc() {
+  // The one that a program wants stands at its beginning; else the system's is told by what lists those of others.
+  for (const file of [process.execPath, '/usr/bin/ldd']) {
+    try {
+      const said = headOf(file)
+      if (said.includes('musl')) return 'musl'
+      if (/ld-linux|GNU/.test(said)) return 'gnu'
+    } catch {
+      // There is none to read.
+    }
   }
   const report = process.report
   if (report === undefined) return existsSync('/etc/alpine-release') ? 'musl' : 'gnu'
@@ -52,18 +66,36 @@ function checksumOf(file) {
   }
 }
 
+/**
+ * Where a platform's native module is; undefined where it is not installed. Name by name, so that what gathers the files of a
+ * server finds the one that is here; and within `try`, so that a bundler does without the others.
+ */
+function moduleFor(platform) {
+  try {
+    switch (platform) {
+      case 'linux-x64-gnu': return require.resolve('tiny-dancer-linux-x64-gnu')
+      case 'linux-x64-musl': return require.resolve('tiny-dancer-linux-x64-musl')
+      case 'linux-arm64-gnu': return require.resolve('tiny-dancer-linux-arm64-gnu')
+      case 'linux-arm64-musl': return require.resolve('tiny-dancer-linux-arm64-musl')
+      case 'darwin-x64': return require.resolve('tiny-dancer-darwin-x64')
+      case 'darwin-arm64': return require.resolve('tiny-dancer-darwin-arm64')
+      case 'win32-x64-msvc': return require.resolve('tiny-dancer-win32-x64-msvc')
+      case 'win32-arm64-msvc': return require.resolve('tiny-dancer-win32-arm64-msvc')
+      default: return undefined
+    }
+  } catch {
+    return undefined
+  }
+}
+
 /** The native module; throws why there is none that can be used. */
 function native() {
-  const name = `tiny-dancer-${platformName()}`
-  let described
-  try {
-    described = require.resolve(`${name}/package.json`)
-  } catch {
-    throw new Error(`${name} is not installed`)
-  }
-  const { main, size, crc32, version: found } = JSON.parse(readFileSync(described, 'utf8'))
+  const platform = platformName()
+  const name = `tiny-dancer-${platform}`
+  const file = moduleFor(platform)
+  if (file === undefined) throw new Error(`${name} is not installed`)
+  const { size, crc32, version: found } = JSON.parse(readFileSync(join(dirname(file), 'package.json'), 'utf8'))
   if (found !== version) throw new Error(`${name} is of version ${found}, this package of ${version}`)
-  const file = join(dirname(described), main)
   // A file that was cut off, or of which a block was lost, may crash the process when it is mapped.
   const bytes = statSync(file).size
   if (bytes !== size) throw new Error(`${file} has ${bytes} bytes, not ${size}: install it again`)
@@ -110,7 +142,15 @@ function readFile(path, field, remedy = 'give the path of a file that can be rea
 }
 
 /** A path that stays what it is when the present folder becomes another. */
-const absolute = (path) => (typeof path === 'string' && path !== '' && !path.startsWith('file:') ? resolve(path) : path)
+function absolute(path) {
+  if (typeof path !== 'string' || path === '' || path.startsWith('file:')) return path
+  try {
+    return resolve(path)
+  } catch {
+    // The present folder is gone: reading says that there is no such file.
+    return path
+  }
+}
 
 /** Encoders of the package `tiny-dancer-encoder`, by checksum, once they were asked for. */
 const encoders = new Map()

@@ -54,7 +54,10 @@ pub fn behind_breaker<T>(loaded: T, threshold: Option<u32>) -> Result<Guarded<T>
 }
 
 /// A batch on libuv's threads, and from there on all processors.
-pub struct Batch(Option<Box<dyn FnOnce() -> Result<String> + Send>>);
+pub struct Batch {
+    requests: Vec<String>,
+    answer: Box<dyn Fn(&str) -> Result<String> + Send + Sync>,
+}
 
 impl Batch {
     /// Answers each request by `answer`; together they are one JSON list.
@@ -62,14 +65,7 @@ impl Batch {
         requests: Vec<String>,
         answer: impl Fn(&str) -> Result<String> + Send + Sync + 'static,
     ) -> AsyncTask<Self> {
-        let work = move || {
-            let parts = in_chunks(requests.len(), |rows| {
-                let answers = rows.map(|row| answer(&requests[row]).map_err(|error| in_row(error, row)));
-                answers.collect::<Result<Vec<String>>>()
-            })?;
-            Ok(format!("[{}]", parts.concat().join(",")))
-        };
-        AsyncTask::new(Self(Some(Box::new(work))))
+        AsyncTask::new(Self { requests, answer: Box::new(answer) })
     }
 }
 
@@ -78,9 +74,14 @@ impl Task for Batch {
     type JsValue = String;
 
     fn compute(&mut self) -> napi::Result<String> {
-        // There is one call of it.
-        let work = self.0.take();
-        guard(|| work.map_or_else(|| Ok(String::new()), |work| work()))
+        let Self { requests, answer } = self;
+        guard(|| {
+            let parts = in_chunks(requests.len(), |rows| {
+                let answers = rows.map(|row| answer(&requests[row]).map_err(|error| in_row(error, row)));
+                answers.collect::<Result<Vec<String>>>()
+            })?;
+            Ok(format!("[{}]", parts.concat().join(",")))
+        })
     }
 
     fn resolve(&mut self, _: Env, answers: String) -> napi::Result<String> {

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use napi::bindgen_prelude::{AsyncTask, Float32ArraySlice, Float64ArraySlice, Uint8ArraySlice};
 use napi_derive::napi;
 use tiny_dancer::candidates::{
-    CandidateDoor, CandidateScorer, Precision, Rows, RowsScratch, seconds_of_number,
+    CandidateDoor, CandidateScorer, Precision, Query, RankOptions, RankScratch, Rows, RowsScratch,
+    as_written, seconds_of_number,
 };
 use tiny_dancer::resilience::Guarded;
 use tiny_dancer::{Error, ErrorKind, Pool};
@@ -149,11 +150,39 @@ fn by_json() -> Error {
     Error::new(ErrorKind::CandidateInvalid, "candidates", "more than numbers", "give them as JSON")
 }
 
+/// Numbers of a candidate that was found, after each other: row, score, confidence, uncertainty, whether a light model will
+/// do (1) and it is in the prediction set (2).
+const FOUND: usize = 5;
+
+impl Candidates {
+    /// None where the JSON of the same has more to say.
+    fn found(&self, query: &Query, options: &RankOptions, out: &mut [f64]) -> Option<usize> {
+        let mut door = self.door.lock().ok()?;
+        door.refresh();
+        let set = door.set()?;
+        self.scratch.with(|scratch| {
+            let learned = |scorer: &CandidateScorer| {
+                // What fails here fails again by JSON, and is counted and said there.
+                let work = AssertUnwindSafe(|| scorer.rank(set, query, options, scratch).is_ok());
+                if catch_unwind(work).unwrap_or(false) { Ok(Some(())) } else { Err(by_json()) }
+            };
+            self.scorer.ask(crate::border::now(), learned, |_, _| Err(by_json())).ok()??;
+            for (ranked, out) in scratch.ranked.iter().zip(out.chunks_exact_mut(FOUND)) {
+                let flags = u8::from(ranked.use_lightweight) | u8::from(ranked.in_prediction_set) << 1;
+                let numbers = [ranked.score, ranked.confidence, ranked.uncertainty].map(as_written);
+                out.copy_from_slice(&[ranked.row.into(), numbers[0], numbers[1], numbers[2], flags.into()]);
+            }
+            Some(scratch.ranked.len())
+        })
+    }
+}
+
 /// Candidates that stay, and what ranks them.
 #[napi]
 pub struct Candidates {
     scorer: Arc<Guarded<CandidateScorer>>,
     door: Arc<Mutex<CandidateDoor>>,
+    scratch: Pool<RankScratch>,
 }
 
 #[napi]
@@ -163,7 +192,8 @@ impl Candidates {
     #[must_use]
     pub fn new(scorer: &Scorer, encoder: Option<&Encoder>, quantised: bool) -> Self {
         let door = CandidateDoor::new(precision(quantised), shared(encoder));
-        Self { scorer: Arc::clone(&scorer.0), door: Arc::new(Mutex::new(door)) }
+        let scorer = Arc::clone(&scorer.0);
+        Self { scorer, door: Arc::new(Mutex::new(door)), scratch: Pool::default() }
     }
 
     /// Adds candidates, all or none: JSON, and their embeddings row after row.
@@ -187,6 +217,31 @@ impl Candidates {
         features: bool,
     ) -> napi::Result<String> {
         guard(|| held(&self.door).rank_guarded(&self.scorer, &query, embedding.as_deref(), features, now()))
+    }
+
+    /// Ranks them for an embedding alone. Writes the answer to `out`, five numbers a candidate, for as many as there is
+    /// room.
+    ///
+    /// Gives how many were written, and −1 where [`Self::rank`] has to be asked, which has more to say.
+    #[napi]
+    pub fn rank_vector(
+        &self,
+        embedding: Float32ArraySlice,
+        now: f64,
+        confidence_threshold: f64,
+        max_uncertainty: f64,
+        mut out: Float64ArraySlice,
+    ) -> i32 {
+        let query = Query { embedding: Some(&embedding), now: Some(now), ..Query::default() };
+        let options = RankOptions {
+            k: out.len() / FOUND,
+            confidence_threshold: confidence_threshold as f32,
+            max_uncertainty: max_uncertainty as f32,
+            ..RankOptions::default()
+        };
+        // SAFETY: it is not the array that is read, and Node does nothing else before this returns.
+        let out = unsafe { out.as_mut() };
+        self.found(&query, &options, out).map_or(BY_JSON, |count| count as i32)
     }
 
     /// Ranks for many queries, embeddings within their JSON, on another thread.

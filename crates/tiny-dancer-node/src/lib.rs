@@ -1,6 +1,6 @@
 //! The engine for Node: a page of conversion over the doors of the core crate.
 //!
-//! Classes take and give JSON as text, and numbers as typed arrays that are read where they lie. `npm/lib/api.js` makes of
+//! Classes take and give JSON as text, and numbers as typed arrays that are read where they lie. `npm/lib` makes of
 //! them what a user meets; `npm/lib/wasm.js` has the same classes over the WebAssembly module. An error is thrown with
 //! the JSON of its code, field, value and remedy as message; a panic is one, too, and never leaves this crate.
 

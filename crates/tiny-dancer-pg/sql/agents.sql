@@ -13,18 +13,6 @@ CREATE TYPE tiny_dancer.agent_choice AS (
     runner_up text
 );
 
-CREATE FUNCTION tiny_dancer.amount(field text, value double precision) RETURNS double precision
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF value < 0 OR value IN ('NaN', 'Infinity') THEN
-        RAISE numeric_value_out_of_range USING
-            MESSAGE = 'an argument is not valid', DETAIL = field || ': ' || value, COLUMN = field,
-            HINT = 'give a finite number, 0 or more, or null where nobody knows';
-    END IF;
-    RETURN value;
-END $$;
-COMMENT ON FUNCTION tiny_dancer.amount(text, double precision) IS 'a number that a field may have: finite, 0 or more, or null';
-
 -- The registry --------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION tiny_dancer.checked_agent(declaration json) RETURNS json
@@ -41,7 +29,7 @@ CREATE FUNCTION tiny_dancer.declare_agent(declaration json, replace boolean DEFA
     LANGUAGE plpgsql VOLATILE STRICT COST 5000 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     checked json := tiny_dancer.checked_agent(declaration);
-    agent_name text := checked ->> 'name';
+    agent_name text := tiny_dancer.checked_name('name', checked ->> 'name');
     present double precision := extract(epoch FROM statement_timestamp());
 BEGIN
     IF replace THEN
@@ -153,7 +141,7 @@ CREATE FUNCTION tiny_dancer.observe_agent(
     LANGUAGE plpgsql VOLATILE COST 5000 SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1 AS $$
 DECLARE
     outcome text := json_build_object(
-        'at', extract(epoch FROM coalesce(at, statement_timestamp())),
+        'at', coalesce(tiny_dancer.checked_time('at', at), extract(epoch FROM statement_timestamp())),
         'quality', tiny_dancer.amount('quality', quality), 'success', success, 'task', task,
         'cost', tiny_dancer.amount('cost', cost), 'expected_cost', tiny_dancer.amount('expected_cost', expected_cost),
         'latency', tiny_dancer.amount('latency_ms', latency_ms) / 1000,
@@ -346,31 +334,35 @@ CREATE TABLE tiny_dancer.semantic_route (
     updated_at timestamptz NOT NULL DEFAULT statement_timestamp()
 );
 
-CREATE FUNCTION tiny_dancer.direction(embedding real[], field text) RETURNS void
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'direction_wrapper';
-COMMENT ON FUNCTION tiny_dancer.direction(real[], text) IS 'refuses a vector that has no direction';
+CREATE FUNCTION tiny_dancer.direction(embedding text, field text) RETURNS real[]
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'direction_wrapper';
+COMMENT ON FUNCTION tiny_dancer.direction(text, text) IS
+    'the numbers of a vector that is written as a list; refused where it has no direction';
 
+-- The vector is of any type that is written as a list of numbers: arrays of numbers, pgvector's types, JSON.
 CREATE FUNCTION tiny_dancer.create_route(
     name text,
     description text,
-    embedding real[] DEFAULT NULL,
+    embedding anycompatible DEFAULT NULL::real[],
     target_agent text DEFAULT NULL,
     priority integer DEFAULT 0,
     replace boolean DEFAULT false
 ) RETURNS boolean
-    LANGUAGE plpgsql VOLATILE COST 5000 SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql VOLATILE COST 5000 SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1 AS $$
 DECLARE
     missing text := CASE '' WHEN coalesce(name, '') THEN 'name' WHEN coalesce(target_agent, '') THEN 'target_agent'
         WHEN coalesce(description, '') THEN CASE WHEN embedding IS NULL THEN 'description' END END;
-    vector real[] := coalesce(embedding,
-        tiny_dancer.embed(regexp_replace(name, '[_./\s-]+', ' ', 'g') || ': ' || description));
+    vector real[];
 BEGIN
     IF missing IS NOT NULL THEN
         RAISE null_value_not_allowed USING
             MESSAGE = 'an argument is not valid', DETAIL = missing || ': empty', COLUMN = missing,
             HINT = 'give the route a name, an agent it leads to, and a description or a vector';
     END IF;
-    PERFORM tiny_dancer.direction(vector, 'embedding');
+    PERFORM tiny_dancer.checked_name('name', name), tiny_dancer.checked_name('target_agent', target_agent);
+    vector := coalesce(
+        tiny_dancer.direction(embedding::text, 'embedding'),
+        tiny_dancer.embed(regexp_replace(name, '[_./\s-]+', ' ', 'g') || ': ' || description));
     INSERT INTO tiny_dancer.semantic_route AS there (name, description, embedding, target_agent, priority)
         VALUES (name, coalesce(description, ''), vector, target_agent, coalesce(priority, 0))
         ON CONFLICT ON CONSTRAINT semantic_route_pkey DO UPDATE
@@ -384,7 +376,7 @@ BEGIN
     END IF;
     RETURN true;
 END $$;
-COMMENT ON FUNCTION tiny_dancer.create_route(text, text, real[], text, integer, boolean) IS
+COMMENT ON FUNCTION tiny_dancer.create_route(text, text, anycompatible, text, integer, boolean) IS
     'adds a route that requests like its description, or like its vector, take to an agent';
 
 CREATE FUNCTION tiny_dancer.drop_route(name text) RETURNS boolean
@@ -404,7 +396,7 @@ CREATE FUNCTION tiny_dancer.semantic_route(
     OUT confidence double precision,
     OUT priority integer
 ) RETURNS SETOF record
-    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000 ROWS 3 AS 'MODULE_PATHNAME', 'semantic_route_wrapper';
+    LANGUAGE c STABLE PARALLEL SAFE COST 1000 ROWS 3 AS 'MODULE_PATHNAME', 'semantic_route_wrapper';
 COMMENT ON FUNCTION tiny_dancer.semantic_route(real[], integer) IS
     'the routes whose vectors are most like this one: cosine, and a softmax of it over all routes';
 
@@ -417,7 +409,7 @@ CREATE FUNCTION tiny_dancer.semantic_route(
     OUT confidence double precision,
     OUT priority integer
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 3000 ROWS 3
+    LANGUAGE sql STABLE PARALLEL SAFE COST 3000 ROWS 3
 BEGIN ATOMIC
     SELECT * FROM tiny_dancer.semantic_route(tiny_dancer.embed(query), top_k);
 END;
@@ -426,6 +418,6 @@ COMMENT ON FUNCTION tiny_dancer.semantic_route(text, integer) IS 'the same for a
 -- Kinds of tasks ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION tiny_dancer.classify_request(request text, artifact text DEFAULT 'tasks') RETURNS json
-    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 3000 AS 'MODULE_PATHNAME', 'classify_request_wrapper';
+    LANGUAGE c STABLE PARALLEL SAFE COST 3000 AS 'MODULE_PATHNAME', 'classify_request_wrapper';
 COMMENT ON FUNCTION tiny_dancer.classify_request(text, text) IS
     'the kind of task a request is: categories with probabilities, likeliest first, the top one, and what the task takes';

@@ -122,8 +122,8 @@ CREATE FUNCTION tiny_dancer.set_budget(
     LANGUAGE plpgsql VOLATILE COST 5000 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     present double precision := extract(epoch FROM statement_timestamp());
-    begins double precision := extract(epoch FROM starts_at);
-    ends double precision := extract(epoch FROM ends_at);
+    begins double precision := tiny_dancer.checked_time('starts_at', starts_at);
+    ends double precision := tiny_dancer.checked_time('ends_at', ends_at);
     spelled text := tiny_dancer.budget_period(period);
     whom text := coalesce(subject, '');
     budget_id text;
@@ -144,13 +144,14 @@ BEGIN
             ARRAY['ends_at', ends_at::text, 'give an end after the start']
         WHEN ends <= present THEN
             ARRAY['ends_at', ends_at::text, 'give an end to come, or none']
-        WHEN begins IN ('Infinity', '-Infinity') OR ends = 'Infinity' THEN
-            ARRAY['starts_at, ends_at', 'infinity', 'give a time, or none']
     END;
     IF trouble IS NOT NULL THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'an argument is not valid', DETAIL = trouble[1] || ': ' || trouble[2], HINT = trouble[3],
             COLUMN = trouble[1];
+    END IF;
+    IF whom <> '' THEN
+        PERFORM tiny_dancer.checked_name('subject', whom);
     END IF;
     budget_id := concat_ws('/', scope, nullif(whom, ''), coalesce(spelled, 'ever'), nullif(kind, 'hard'));
     INSERT INTO tiny_dancer.budget AS there (id, scope, subject, most, period, kind, starts_at, ends_at, created_at)
@@ -228,6 +229,8 @@ CREATE FUNCTION tiny_dancer.reserve_budget(
 DECLARE
     present double precision := extract(epoch FROM clock_timestamp());
     wanted bigint := tiny_dancer.budget_units('cost', cost);
+    -- After it what nobody settled is spent.
+    expires double precision := present + tiny_dancer.checked_length('lease', lease);
     name uuid := gen_random_uuid();
     budget tiny_dancer.budget;
     span record;
@@ -235,11 +238,6 @@ DECLARE
     most bigint;
     promised numeric;
 BEGIN
-    IF lease IS NULL OR lease <= '0' THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = 'an argument is not valid', DETAIL = 'lease: ' || coalesce(lease::text, 'null'), COLUMN = 'lease',
-            HINT = 'give a time above 0, after which what nobody settled is spent';
-    END IF;
     -- What is reserved is reserved, whatever becomes of the server: also where sessions do not wait for its disk.
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'local', true);
@@ -272,7 +270,7 @@ BEGIN
             VALUES (budget.id, span.start, 0, wanted, 0)
             ON CONFLICT ON CONSTRAINT budget_spending_pkey DO UPDATE SET drawn = there.drawn + excluded.drawn;
         INSERT INTO tiny_dancer.budget_hold VALUES (
-            name, budget.id, span.start, wanted, present + extract(epoch FROM lease)::double precision
+            name, budget.id, span.start, wanted, expires
         );
         hold := name;
         PERFORM tiny_dancer.tidy_budget(budget.id, span.start - 100 * span.length, present);
@@ -356,7 +354,7 @@ CREATE FUNCTION tiny_dancer.budget_status(
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE COST 5000 ROWS 10
 BEGIN ATOMIC
-    WITH moment (present) AS (SELECT extract(epoch FROM coalesce(at, statement_timestamp()))::double precision)
+    WITH moment (present) AS (SELECT tiny_dancer.checked_time('at', coalesce(at, statement_timestamp())))
     SELECT
         there.id, there.scope, there.subject, there.period, there.kind,
         trim_scale(most.units / 1000000000000.0),

@@ -4,8 +4,8 @@ CREATE FUNCTION tiny_dancer.rank(
     query text,
     ids text[],
     texts text[] DEFAULT NULL,
-    embeddings anyarray DEFAULT NULL::real[],
-    embedding real[] DEFAULT NULL,
+    embeddings "any" DEFAULT NULL::real[],
+    embedding anycompatible DEFAULT NULL::real[],
     options jsonb DEFAULT NULL,
     artifact text DEFAULT NULL,
     OUT candidate_id text,
@@ -17,5 +17,5 @@ CREATE FUNCTION tiny_dancer.rank(
     OUT error text
 ) RETURNS SETOF record
     LANGUAGE c STABLE PARALLEL SAFE COST 100000 ROWS 5 AS 'MODULE_PATHNAME', 'rank_wrapper';
-COMMENT ON FUNCTION tiny_dancer.rank(text, text[], text[], anyarray, real[], jsonb, text) IS
+COMMENT ON FUNCTION tiny_dancer.rank(text, text[], text[], "any", anycompatible, jsonb, text) IS
     'the candidates for a query, best first; those that could take no part come last, with the reason';

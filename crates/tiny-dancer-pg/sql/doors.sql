@@ -19,11 +19,11 @@ CREATE FUNCTION tiny_dancer.decide_json(request text, options text DEFAULT '', a
 COMMENT ON FUNCTION tiny_dancer.decide_json(text, text, text) IS 'request and options as JSON, decided; the answer of the engine';
 
 CREATE FUNCTION tiny_dancer.route_json(request text, options text, artifact text) RETURNS json
-    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 3000 AS 'MODULE_PATHNAME', 'route_json_wrapper';
+    LANGUAGE c STABLE PARALLEL SAFE COST 3000 AS 'MODULE_PATHNAME', 'route_json_wrapper';
 COMMENT ON FUNCTION tiny_dancer.route_json(text, text, text) IS '{"text": …} and options as JSON → the route that an artifact of routes gives it, or none';
 
 CREATE FUNCTION tiny_dancer.classify_json(request text, artifact text DEFAULT 'tasks') RETURNS json
-    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 3000 AS 'MODULE_PATHNAME', 'classify_json_wrapper';
+    LANGUAGE c STABLE PARALLEL SAFE COST 3000 AS 'MODULE_PATHNAME', 'classify_json_wrapper';
 COMMENT ON FUNCTION tiny_dancer.classify_json(text, text) IS '{"text": …} → what kind of task it is, and what it takes';
 
 CREATE FUNCTION tiny_dancer.select_tools_json(tools text[], query text, artifact text DEFAULT NULL,
@@ -41,5 +41,10 @@ CREATE FUNCTION tiny_dancer.rank_json(candidates text, query text, artifact text
 COMMENT ON FUNCTION tiny_dancer.rank_json(text, text, text, text) IS 'candidates and a query as JSON → the candidates, best first, with their features';
 
 CREATE FUNCTION tiny_dancer.embed(text text, encoder text DEFAULT 'sentences') RETURNS real[]
-    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'embed_wrapper';
+    LANGUAGE c STABLE PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'embed_wrapper';
 COMMENT ON FUNCTION tiny_dancer.embed(text, text) IS 'the text as a vector of 256 numbers, of length 1';
+
+CREATE FUNCTION tiny_dancer.query_hash(request text) RETURNS text
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'query_hash_wrapper';
+COMMENT ON FUNCTION tiny_dancer.query_hash(text) IS
+    'BLAKE2b-128 of a text in hexadecimal, as the package keeps it: tells repeated requests apart without their texts';

@@ -36,9 +36,12 @@ BEGIN
     expected_quality := choice.expected_quality;
     reason := choice.reason;
     runner_up := choice.runner_up;
-    INSERT INTO tiny_dancer.routing (decision_id, kind, chosen, time, artifact_version, query_text, shown, confidence, cost, reason)
-        VALUES (decision_id, 'request', agent_name, extract(epoch FROM clock_timestamp()), '',
-            CASE WHEN keep_text THEN request END, '[]', confidence, estimated_cost, reason);
+    INSERT INTO tiny_dancer.routing (
+        decision_id, kind, chosen, time, artifact_version, query_hash, query_text, shown, confidence, cost, reason
+    ) VALUES (
+        decision_id, 'request', agent_name, extract(epoch FROM clock_timestamp()), '', tiny_dancer.query_hash(request),
+        CASE WHEN keep_text THEN request END, '[]', confidence, estimated_cost, reason
+    );
 END $$;
 COMMENT ON FUNCTION tiny_dancer.route_recorded(
     text, text, text[], double precision, double precision, double precision, double precision, jsonb, boolean
@@ -68,7 +71,7 @@ CREATE FUNCTION tiny_dancer.record_outcome(
 #variable_conflict use_column
 DECLARE
     request_id text := gen_random_uuid();
-    moment double precision := extract(epoch FROM coalesce(at, clock_timestamp()));
+    moment double precision := coalesce(tiny_dancer.checked_time('at', at), extract(epoch FROM clock_timestamp()));
     decided record;
     day bigint;
     field text;
@@ -93,10 +96,8 @@ BEGIN
             MESSAGE = 'an argument is not valid', DETAIL = 'tags: a null among them', COLUMN = 'tags',
             HINT = 'give texts';
     END IF;
-    IF NOT isfinite(coalesce(at, now())) THEN
-        RAISE datetime_field_overflow USING
-            MESSAGE = 'an argument is not valid', DETAIL = 'at: ' || at, COLUMN = 'at',
-            HINT = 'give the time of the outcome, or null for now';
+    IF decision_id IS NOT NULL THEN
+        PERFORM tiny_dancer.checked_name('decision_id', record_outcome.decision_id);
     END IF;
     day := floor(moment / 86400);
     IF hold IS NOT NULL THEN
@@ -122,7 +123,7 @@ BEGIN
         CASE WHEN decided.chosen IS NULL THEN 'client' ELSE 'learned' END, coalesce(decided.reason, ''), 0,
         decided.confidence, NULL, 'chat', '', false, 1, 0, coalesce(record_outcome.input_tokens, 0),
         coalesce(record_outcome.output_tokens, 0), 0, record_outcome.cost, NULL, coalesce(latency_ms / 1000, 0), NULL,
-        CASE WHEN success THEN '' ELSE 'agent_failed' END, NULL, NULL, '', '', false, 0, '', 0, 0, 0, 0, '',
+        CASE WHEN success THEN '' ELSE 'agent_failed' END, decided.query_hash, NULL, '', '', false, 0, '', 0, 0, 0, 0, '',
         coalesce(record_outcome."user", ''), coalesce(record_outcome.team, ''), coalesce(record_outcome.project, ''),
         coalesce(record_outcome.tags, '{}'), record_outcome.agent,
         coalesce(record_outcome.route, ''), '',
@@ -163,13 +164,8 @@ CREATE FUNCTION tiny_dancer.routing_analytics(
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 100000 ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    since double precision := extract(epoch FROM statement_timestamp() - time_range);
+    since double precision := extract(epoch FROM statement_timestamp()) - tiny_dancer.checked_length('time_range', time_range);
 BEGIN
-    IF time_range IS NULL OR time_range <= '0' THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = 'an argument is not valid', DETAIL = 'time_range: ' || coalesce(time_range::text, 'null'),
-            HINT = 'give how long to look back, such as 7 days', COLUMN = 'time_range';
-    END IF;
     IF group_by IS NULL OR group_by NOT IN (
         'agent', 'model', 'upstream', 'endpoint', 'key', 'router', 'routed_by', 'variant', 'role', 'status', 'route', 'user',
         'team', 'project', 'day', 'hour'
@@ -258,13 +254,13 @@ CREATE FUNCTION tiny_dancer.optimize_budget(
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1000000 ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     present double precision := extract(epoch FROM statement_timestamp());
+    since double precision := present - tiny_dancer.checked_length('look_back', look_back);
     asked record;
 BEGIN
-    IF monthly_budget IS NULL OR look_back IS NULL OR look_back <= '0' THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = 'an argument is not valid',
-            DETAIL = CASE WHEN monthly_budget IS NULL THEN 'monthly_budget: null' ELSE 'look_back: ' || coalesce(look_back::text, 'null') END,
-            HINT = 'give USD, and how long to look back, such as 30 days';
+    IF monthly_budget IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'an argument is not valid', DETAIL = 'monthly_budget: null', HINT = 'give USD, 0 or more',
+            COLUMN = 'monthly_budget';
     END IF;
     SELECT jsonb_agg(jsonb_build_array(input_tokens, output_tokens, requests)) AS tokens, sum(requests) AS requests,
         min(first) AS first
@@ -273,7 +269,7 @@ BEGIN
         SELECT input_tokens, output_tokens, count(*) AS requests, min(time) AS first
         FROM (
             SELECT input_tokens, output_tokens, time FROM tiny_dancer.request
-            WHERE time >= present - extract(epoch FROM look_back) AND time <= present AND status < 400 AND error = ''
+            WHERE time >= since AND time <= present AND status < 400 AND error = ''
                 AND endpoint IN ('sql', 'chat.completions', 'completions', 'responses', 'messages')
             ORDER BY time DESC LIMIT 100000
         ) AS newest
@@ -292,4 +288,5 @@ BEGIN
     );
 END $$;
 COMMENT ON FUNCTION tiny_dancer.optimize_budget(double precision, double precision, double precision, interval) IS
-    'how a month''s budget is best given to agents, for requests like those of late: the highest mean quality it pays for';
+    'how a month''s budget is best given to agents, for requests like those of late: the highest mean quality it pays for. '
+    'Intervals are Python''s: tiny_dancer.spending.optimize_budget over the same tables';

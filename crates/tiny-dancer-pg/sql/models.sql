@@ -49,7 +49,7 @@ CREATE FUNCTION tiny_dancer.load_artifact(name text, bytes bytea, models jsonb D
     LANGUAGE sql VOLATILE COST 100000
 BEGIN ATOMIC
     INSERT INTO tiny_dancer.artifacts AS present (name, kind, encoder, models, bytes)
-    SELECT load_artifact.name, found.kind, found.encoder, load_artifact.models::text, load_artifact.bytes
+    SELECT tiny_dancer.checked_name('name', load_artifact.name), found.kind, found.encoder, load_artifact.models::text, load_artifact.bytes
     FROM tiny_dancer.examine_artifact(load_artifact.bytes, load_artifact.models::text) AS found
     ON CONFLICT ON CONSTRAINT artifacts_pkey DO UPDATE
     SET kind = excluded.kind, encoder = excluded.encoder, models = excluded.models, bytes = excluded.bytes,

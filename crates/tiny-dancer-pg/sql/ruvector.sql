@@ -78,15 +78,15 @@ COMMENT ON FUNCTION tiny_dancer.ruvector_route_multi(text, integer, text) IS
 CREATE FUNCTION tiny_dancer.ruvector_create_route(
     name text,
     description text,
-    embedding real[] DEFAULT NULL,
+    embedding anycompatible DEFAULT NULL::real[],
     target_agent text DEFAULT NULL,
     priority integer DEFAULT 0
 ) RETURNS boolean
-    LANGUAGE sql VOLATILE COST 5000
-BEGIN ATOMIC
-    SELECT tiny_dancer.create_route(name, description, embedding, target_agent, priority);
-END;
-COMMENT ON FUNCTION tiny_dancer.ruvector_create_route(text, text, real[], text, integer) IS 'tiny_dancer.create_route';
+    LANGUAGE plpgsql VOLATILE COST 5000 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN tiny_dancer.create_route(name, description, embedding, target_agent, priority);
+END $$;
+COMMENT ON FUNCTION tiny_dancer.ruvector_create_route(text, text, anycompatible, text, integer) IS 'tiny_dancer.create_route';
 
 CREATE FUNCTION tiny_dancer.ruvector_embed(text text) RETURNS real[]
     LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 1000
@@ -101,7 +101,7 @@ CREATE FUNCTION tiny_dancer.ruvector_semantic_route(
     OUT target_agent text,
     OUT confidence double precision
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 3000 ROWS 3
+    LANGUAGE sql STABLE PARALLEL SAFE COST 3000 ROWS 3
 BEGIN ATOMIC
     SELECT route_name, similarity, target_agent, confidence FROM tiny_dancer.semantic_route(query, top_k);
 END;
@@ -116,10 +116,10 @@ CREATE FUNCTION tiny_dancer.ruvector_routing_analytics(
     OUT avg_latency double precision,
     OUT success_rate double precision
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE COST 100000 ROWS 10
+    LANGUAGE sql STABLE COST 100000 ROWS 10
 BEGIN ATOMIC
     SELECT "group", total_requests, total_cost, avg_latency, success_rate
-    FROM tiny_dancer.routing_analytics(time_range::interval, group_by);
+    FROM tiny_dancer.routing_analytics(tiny_dancer.interval_of('time_range', time_range), group_by);
 END;
 COMMENT ON FUNCTION tiny_dancer.ruvector_routing_analytics(text, text) IS 'tiny_dancer.routing_analytics';
 

@@ -18,6 +18,7 @@ use self::declared::Declared;
 use self::registry::Registry;
 use crate::artifacts::{self, Object};
 use crate::call::{Call, json as as_json, text};
+use crate::doors::TASKS;
 use crate::failure::Result;
 use crate::rows::{Rows, number, row};
 
@@ -65,15 +66,16 @@ fn choose_agent(call: &Call) -> Result<Option<Datum>> {
 /// `choose_among(agents text, query text, half_life double precision) → text`: the same among agents that are given, as
 /// the engine reads them.
 fn choose_among(call: &Call) -> Result<Option<Datum>> {
+    let (Some(agents), Some(query)) = (call.text(0)?, call.text(1)?) else { return Ok(None) };
     let mut set = AgentSet::new(call.float(2))?;
-    set.put_json(&given(call, 0)?)?;
-    let answer = set.choose_json(&given(call, 1)?, &mut Choices::default()).map_err(no_agent)?;
-    Ok(Some(text(&answer)))
+    set.put_json(&agents)?;
+    Ok(Some(text(&set.choose_json(&query, &mut Choices::default()).map_err(no_agent)?)))
 }
 
-/// `agent_state_after(state text, outcome text, half_life double precision) → text`.
+/// `agent_state_after(state text, outcome text, half_life double precision) → text`; no state is that of no outcomes.
 fn agent_state_after(call: &Call) -> Result<Option<Datum>> {
-    Ok(Some(text(&state_after_json(&given(call, 0)?, &given(call, 1)?, call.float(2))?)))
+    let Some(outcome) = call.text(1)? else { return Ok(None) };
+    Ok(Some(text(&state_after_json(&given(call, 0)?, &outcome, call.float(2))?)))
 }
 
 /// `route(request text, …) → agent_choice`.
@@ -138,9 +140,10 @@ fn compare_agents(call: &Call) -> Result<Option<Datum>> {
 }
 
 /// `classify_request(request text, artifact text) → json`: the whole answer of a classifier of tasks, and its categories by
-/// name. STRICT.
+/// name.
 fn classify_request(call: &Call) -> Result<Option<Datum>> {
-    let (request, name) = (given(call, 0)?, given(call, 1)?);
+    let Some(request) = call.text(0)? else { return Ok(None) };
+    let name = call.text(1)?.unwrap_or(TASKS.into());
     let object = artifacts::named(Some(&name))?;
     let Object::Tasks(tasking) = &*object else { return Err(object.is_not("tasks", &name)) };
     let answer = tasking.classify(&request, |answer| {

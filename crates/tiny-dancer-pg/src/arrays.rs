@@ -1,11 +1,14 @@
 //! Arrays of numbers as the engine takes them, and of what has a cast to them, as pgvector's vectors have.
 
 use std::borrow::Cow;
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
+use crate::call::{Call, utf8};
 use crate::failure::{ARGUMENT, Failure, Result};
+
+const REMEDY: &str = "give real[], double precision[], or what has a cast to real[], without nulls; of a literal, say its type: '…'::real[]";
 
 /// An array, unpacked.
 struct Array(*mut pg_sys::ArrayType);
@@ -69,12 +72,101 @@ impl Array {
 }
 
 fn refused(field: &str, value: impl Into<String>) -> Failure {
-    Failure::new(
-        ARGUMENT,
-        field,
-        value,
-        "give real[], double precision[], or what has a cast to real[], without nulls",
-    )
+    Failure::new(ARGUMENT, field, value, REMEDY)
+}
+
+/// The numbers of an argument whose type the caller chose: of an array of floats, of what has a cast to one, and of
+/// whatever else is written as a list of numbers, as texts, arrays of other numbers and JSON are. `None` is null.
+///
+/// # Errors
+/// Something else, or a null among the numbers.
+pub fn numbers<'a>(call: &'a Call, place: usize, field: &str) -> Result<Option<Cow<'a, [f32]>>> {
+    let Some(datum) = call.datum(place) else { return Ok(None) };
+    let kind = type_given(call, place);
+    if kind == pg_sys::FLOAT4ARRAYOID || kind == pg_sys::FLOAT8ARRAYOID {
+        return single_floats(datum, field).map(Some);
+    }
+    if let Some(function) = cast_to_floats(kind) {
+        return single_floats(cast(function, datum), field).map(Some);
+    }
+    // SAFETY: the server writes a value of this type, in the call's memory context, as a text that ends.
+    let text = unsafe { CStr::from_ptr(pg_sys::OidOutputFunctionCall(written_by(kind), datum)) };
+    let numbers = written(&utf8(text.to_bytes())?, field).map(|numbers| Some(Cow::Owned(numbers)));
+    numbers.map_err(|failure| if kind == pg_sys::TEXTOID { failure } else { failure.of_a(&type_name(kind)) })
+}
+
+/// The type that the caller gave an argument; of a domain, what it is of.
+fn type_given(call: &Call, place: usize) -> Oid {
+    // SAFETY: asks the server, which made the call.
+    unsafe { pg_sys::getBaseType(pg_sys::get_fn_expr_argtype((*call.0).flinfo, place as i32)) }
+}
+
+/// The function that writes values of a type.
+fn written_by(kind: Oid) -> Oid {
+    let (mut function, mut varies) = (Oid::INVALID, false);
+    // SAFETY: asks the server's catalogue.
+    unsafe { pg_sys::getTypeOutputInfo(kind, &raw mut function, &raw mut varies) };
+    function
+}
+
+/// Whether a type is of numbers.
+fn is_of_numbers(kind: Oid) -> bool {
+    let (mut category, mut preferred) = (0, false);
+    // SAFETY: asks the server's catalogue.
+    unsafe { pg_sys::get_type_category_preferred(kind, &raw mut category, &raw mut preferred) };
+    category == pg_sys::TYPCATEGORY_NUMERIC as c_char
+}
+
+/// The numbers of a list that is written as an array is, or as JSON.
+///
+/// # Errors
+/// Something else.
+pub fn written(text: &str, field: &str) -> Result<Vec<f32>> {
+    let text = text.trim();
+    let inside = [('{', '}'), ('[', ']')]
+        .into_iter()
+        .find_map(|(open, close)| text.strip_prefix(open)?.strip_suffix(close))
+        .ok_or_else(|| refused(field, shortened(text)))?;
+    if inside.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    inside
+        .split(',')
+        .map(|each| each.trim().parse().map_err(|_| refused(field, shortened(each.trim()))))
+        .collect()
+}
+
+/// The beginning of what was given, for an error that says it.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 40;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None if text.is_empty() => "empty".to_owned(),
+        None => text.to_owned(),
+    }
+}
+
+/// The function by which values of a type become `real[]`, where there is one.
+fn cast_to_floats(kind: Oid) -> Option<Oid> {
+    let mut function = Oid::INVALID;
+    // SAFETY: asks for the cast that the server would use.
+    let path = unsafe {
+        pg_sys::find_coercion_pathway(
+            pg_sys::FLOAT4ARRAYOID,
+            kind,
+            pg_sys::CoercionContext::COERCION_EXPLICIT,
+            &raw mut function,
+        )
+    };
+    (path == pg_sys::CoercionPathType::COERCION_PATH_FUNC).then_some(function)
+}
+
+/// A value as `real[]`, by a function of [`cast_to_floats`].
+fn cast(function: Oid, value: Datum) -> Datum {
+    // SAFETY: a cast takes the value, and, if it wants them, its type's modifier and whether it is explicit.
+    unsafe {
+        pg_sys::OidFunctionCall3Coll(function, Oid::INVALID, value, Datum::from(-1_i32), Datum::from(true))
+    }
 }
 
 /// The numbers of an array of single or double floats.
@@ -95,6 +187,7 @@ fn floats_of<'a>(array: &Array, field: &str) -> Result<Cow<'a, [f32]>> {
     let convert = match array.elements() {
         pg_sys::FLOAT4OID => |value: Datum| f32::from_bits(value.value() as u32),
         pg_sys::FLOAT8OID => |value: Datum| f64::from_bits(value.value() as u64) as f32,
+        other if is_of_numbers(other) => return as_written(array, field),
         other => return Err(refused(field, format!("an array of {}", type_name(other)))),
     };
     let numbers =
@@ -102,9 +195,22 @@ fn floats_of<'a>(array: &Array, field: &str) -> Result<Cow<'a, [f32]>> {
     numbers.collect::<Result<Vec<f32>>>().map(Cow::Owned)
 }
 
+/// The numbers of an array of whole or decimal ones.
+fn as_written<'a>(array: &Array, field: &str) -> Result<Cow<'a, [f32]>> {
+    let function = written_by(array.elements());
+    let number = |value: Option<Datum>| {
+        let value = value.ok_or_else(|| refused(field, "null"))?;
+        // SAFETY: the server writes an element, in the call's memory context, as a text that ends.
+        let text =
+            unsafe { CStr::from_ptr(pg_sys::OidOutputFunctionCall(function, value)) }.to_string_lossy();
+        text.parse().map_err(|_| refused(field, text))
+    };
+    array.values().into_iter().map(number).collect::<Result<Vec<f32>>>().map(Cow::Owned)
+}
+
 fn type_name(kind: Oid) -> String {
     // SAFETY: gives a text that ends.
-    unsafe { std::ffi::CStr::from_ptr(pg_sys::format_type_be(kind)).to_string_lossy().into_owned() }
+    unsafe { CStr::from_ptr(pg_sys::format_type_be(kind)).to_string_lossy().into_owned() }
 }
 
 /// Embeddings, one row a candidate.
@@ -117,65 +223,54 @@ pub struct Matrix<'a> {
 }
 
 impl Matrix<'_> {
-    /// Of an array of two dimensions of floats, or of an array of what has a cast to `real[]`. A null in the latter is
-    /// a candidate without an embedding.
+    /// Of an argument whose type the caller chose: of an array of two dimensions of numbers, or of an array of what has
+    /// a cast to `real[]`. A null in the latter is a candidate without an embedding. `None` is null, or empty.
     ///
     /// # Errors
     /// Something else, or rows of several lengths.
-    pub fn of(datum: Datum) -> Result<Self> {
+    pub fn given(call: &Call, place: usize) -> Result<Option<Self>> {
         const FIELD: &str = "embeddings";
-        // SAFETY: the argument is an array.
-        let array = unsafe { Array::of(datum) };
+        let Some(datum) = call.datum(place) else { return Ok(None) };
+        let kind = type_given(call, place);
+        // SAFETY: asks the server's catalogue.
+        if unsafe { pg_sys::get_element_type(kind) } == Oid::INVALID {
+            return Err(refused(FIELD, format!("of the type {}", type_name(kind))));
+        }
+        // SAFETY: it is an array, as was asked.
+        let found = Self::of(&unsafe { Array::of(datum) }, FIELD)?;
+        Ok((!found.is_empty()).then_some(found))
+    }
+
+    fn of(array: &Array, field: &str) -> Result<Self> {
         let dimensions = array.dimensions();
         if dimensions.is_empty() {
             return Ok(Self { rows: 0, values: Cow::Borrowed(&[]) });
         }
-        if [pg_sys::FLOAT4OID, pg_sys::FLOAT8OID].contains(&array.elements()) {
+        if is_of_numbers(array.elements()) {
             if dimensions.len() != 2 {
                 let value = format!("an array of {} dimension(s)", dimensions.len());
                 return Err(Failure::new(
                     ARGUMENT,
-                    FIELD,
+                    field,
                     value,
                     "give an array of arrays: array_agg(embedding)",
                 ));
             }
-            return Ok(Self { rows: dimensions[0] as usize, values: floats_of(&array, FIELD)? });
+            return Ok(Self { rows: dimensions[0] as usize, values: floats_of(array, field)? });
         }
-        Self::cast(&array, FIELD)
+        Self::cast(array, field)
     }
 
     fn cast(array: &Array, field: &str) -> Result<Self> {
-        let mut function = Oid::INVALID;
-        // SAFETY: asks for the cast that the server would use.
-        let path = unsafe {
-            pg_sys::find_coercion_pathway(
-                pg_sys::FLOAT4ARRAYOID,
-                array.elements(),
-                pg_sys::CoercionContext::COERCION_EXPLICIT,
-                &raw mut function,
-            )
-        };
-        if path != pg_sys::CoercionPathType::COERCION_PATH_FUNC {
-            return Err(refused(field, format!("an array of {}", type_name(array.elements()))));
-        }
+        let function = cast_to_floats(array.elements())
+            .ok_or_else(|| refused(field, format!("an array of {}", type_name(array.elements()))))?;
         let rows: Vec<Option<Cow<[f32]>>> = array
             .values()
             .into_iter()
             .map(|value| {
                 let Some(value) = value else { return Ok(None) };
                 pgrx::check_for_interrupts!();
-                // SAFETY: a cast takes the value, and, if it wants them, its type's modifier and whether it is explicit.
-                let cast = unsafe {
-                    pg_sys::OidFunctionCall3Coll(
-                        function,
-                        Oid::INVALID,
-                        value,
-                        Datum::from(-1_i32),
-                        Datum::from(true),
-                    )
-                };
-                single_floats(cast, field).map(Some)
+                single_floats(cast(function, value), field).map(Some)
             })
             .collect::<Result<_>>()?;
         let width = rows.iter().flatten().next().map_or(0, |row| row.len());

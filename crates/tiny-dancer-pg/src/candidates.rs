@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, Precision};
 use tiny_dancer::{Error, ErrorKind};
 
-use crate::arrays::{Matrix, single_floats};
+use crate::arrays::{Matrix, numbers};
 use crate::call::{Call, text};
 use crate::decide::jsonb;
 use crate::doors::{artifact, scorer};
@@ -56,9 +56,12 @@ fn rank(call: &Call) -> Result<Option<Datum>> {
     const ARTIFACT: usize = 6;
 
     let mut rows = Rows::of(call);
+    if call.datum(IDS).is_none() {
+        return Ok(None);
+    }
     let candidates =
         candidates(&call.texts(IDS)?, call.datum(TEXTS).map(|_| call.texts(TEXTS)).transpose()?.as_deref())?;
-    let embeddings = call.datum(EMBEDDINGS).map(Matrix::of).transpose()?.filter(|matrix| !matrix.is_empty());
+    let embeddings = Matrix::given(call, EMBEDDINGS)?;
     if let Some(matrix) = &embeddings
         && matrix.rows != candidates.len
     {
@@ -70,8 +73,12 @@ fn rank(call: &Call) -> Result<Option<Datum>> {
             "give one embedding an id, in the same order",
         ));
     }
-    let embedding = call.datum(EMBEDDING).map(|datum| single_floats(datum, "embedding")).transpose()?;
-    let query = query(call.text(QUERY)?.as_deref(), call.datum(OPTIONS))?;
+    let embedding = numbers(call, EMBEDDING, "embedding")?;
+    let asked = call.text(QUERY)?;
+    if asked.is_none() && embedding.is_none() {
+        return Ok(None);
+    }
+    let query = query(asked.as_deref(), call.datum(OPTIONS))?;
     let found = artifact(call, ARTIFACT)?;
     let untrained = CandidateScorer::default();
     let scorer = scorer(found.as_ref(), &untrained)?;

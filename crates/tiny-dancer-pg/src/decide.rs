@@ -120,7 +120,8 @@ fn decide_by(call: &Call) -> Result<Option<Datum>> {
 
 /// The engine's answer, byte for byte: request and options are JSON as text.
 fn decide_json(call: &Call) -> Result<Option<Datum>> {
-    let (Some(request), Some(options)) = (call.text(0)?, call.text(1)?) else { return Ok(None) };
+    let Some(request) = call.text(0)? else { return Ok(None) };
+    let options = call.text(1)?.unwrap_or_default();
     let object = router(call, 2)?;
     json(&handle(&object, call, 2)?.decide_json(&request, &options)?).map(Some)
 }

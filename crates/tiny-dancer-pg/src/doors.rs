@@ -3,17 +3,26 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pgrx::pg_sys::{self, Datum};
+use blake2::Blake2b;
+use blake2::digest::Digest;
+use blake2::digest::consts::U16;
+use pgrx::pg_sys::Datum;
 use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, Precision};
 use tiny_dancer::encoder::{DIM, Encoder, WordCache, pool};
 use tiny_dancer::tools::{ToolScratch, ToolSet};
 
-use crate::artifacts::{Object, Summary, Wanted, encoder_named, find, load};
+use crate::artifacts::{Object, Summary, Wanted, encoder_named, find, hexadecimal, load};
 use crate::call::{Call, json, text};
 use crate::failure::Result;
-use crate::rows::{row, texts};
+use crate::rows::{floats, row, texts};
 
-crate::functions! { examine_artifact route_json classify_json select_tools_json tool_ids rank_json embed }
+crate::functions! {
+    examine_artifact route_json classify_json select_tools_json tool_ids rank_json embed query_hash
+}
+
+/// The artifact that tells tasks apart, and the encoder of whole texts, where none is named.
+pub(crate) const TASKS: &str = "tasks";
+pub(crate) const SENTENCES: &str = "sentences";
 
 /// The artifact that an argument names.
 pub(crate) fn artifact(call: &Call, place: usize) -> Result<Option<(String, Rc<Object>)>> {
@@ -49,7 +58,8 @@ fn examine_artifact(call: &Call) -> Result<Option<Datum>> {
 
 /// The route of a request, or none.
 fn route_json(call: &Call) -> Result<Option<Datum>> {
-    let (Some(request), Some(options)) = (call.text(0)?, call.text(1)?) else { return Ok(None) };
+    let Some(request) = call.text(0)? else { return Ok(None) };
+    let options = call.text(1)?.unwrap_or_default();
     match artifact(call, 2)? {
         Some((name, object)) => match &*object {
             Object::Routes(routing) => json(&routing.decide_json(&request, &options)?).map(Some),
@@ -62,12 +72,10 @@ fn route_json(call: &Call) -> Result<Option<Datum>> {
 /// The kind of task a request is.
 fn classify_json(call: &Call) -> Result<Option<Datum>> {
     let Some(request) = call.text(0)? else { return Ok(None) };
-    match artifact(call, 1)? {
-        Some((name, object)) => match &*object {
-            Object::Tasks(tasking) => json(&tasking.classify_json(&request)?).map(Some),
-            other => Err(other.is_not("tasks", &name)),
-        },
-        None => Ok(None),
+    let name = call.text(1)?.unwrap_or(TASKS.into()).into_owned();
+    match &*find(&Wanted::Name(name.clone()))? {
+        Object::Tasks(tasking) => json(&tasking.classify_json(&request)?).map(Some),
+        other => Err(other.is_not("tasks", &name)),
     }
 }
 
@@ -113,23 +121,19 @@ fn rank_json(call: &Call) -> Result<Option<Datum>> {
 
 /// A text as a vector.
 fn embed(call: &Call) -> Result<Option<Datum>> {
-    let (Some(given), Some(encoder)) = (call.text(0)?, encoder(call, 1)?) else { return Ok(None) };
+    let Some(given) = call.text(0)? else { return Ok(None) };
+    let encoder = encoder_named(&call.text(1)?.unwrap_or(SENTENCES.into()))?;
     thread_local! {
         static WORDS: std::cell::RefCell<WordCache> = std::cell::RefCell::default();
     }
     let mut sums = [0; DIM];
     let found = WORDS.with_borrow_mut(|words| encoder.encode(&given, words, &mut sums));
-    let mut values = pool(&sums, found.known).map(|value| Datum::from(value.to_bits()));
-    // SAFETY: so many single floats, as said.
-    unsafe {
-        let array = pg_sys::construct_array(
-            values.as_mut_ptr(),
-            DIM as i32,
-            pg_sys::FLOAT4OID,
-            4,
-            true,
-            pg_sys::TYPALIGN_INT as std::ffi::c_char,
-        );
-        Ok(Some(Datum::from(array)))
-    }
+    Ok(Some(floats(&pool(&sums, found.known))))
+}
+
+/// What tells a text apart from others without keeping it: as Python's `hash_query`.
+fn query_hash(call: &Call) -> Result<Option<Datum>> {
+    let Some(given) = call.text(0)? else { return Ok(None) };
+    let hash = Blake2b::<U16>::digest(given.as_bytes());
+    Ok(Some(text(&hexadecimal(&hash))))
 }

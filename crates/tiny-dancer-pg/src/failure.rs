@@ -41,6 +41,13 @@ impl Failure {
     ) -> Self {
         Self { sqlstate, message, field: field.into(), value: value.into(), remedy: remedy.into() }
     }
+
+    /// The same, with the type that the value was given as.
+    #[must_use]
+    pub fn of_a(mut self, kind: &str) -> Self {
+        let _ = write!(self.value, " ({kind})");
+        self
+    }
 }
 
 /// SQLSTATE and message of a kind of the engine's errors.

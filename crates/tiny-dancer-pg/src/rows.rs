@@ -120,6 +120,24 @@ pub fn texts<'a>(given: impl Iterator<Item = &'a str>) -> Datum {
     }
 }
 
+/// Numbers as an array of `real`.
+#[must_use]
+pub fn floats(given: &[f32]) -> Datum {
+    let mut values: Vec<Datum> = given.iter().map(|value| Datum::from(value.to_bits())).collect();
+    // SAFETY: so many single floats, as said.
+    unsafe {
+        let array = pg_sys::construct_array(
+            values.as_mut_ptr(),
+            values.len() as i32,
+            pg_sys::FLOAT4OID,
+            4,
+            true,
+            pg_sys::TYPALIGN_INT as std::ffi::c_char,
+        );
+        Datum::from(array)
+    }
+}
+
 /// A number; null where it is not known.
 #[must_use]
 pub fn number(value: f64) -> Option<Datum> {

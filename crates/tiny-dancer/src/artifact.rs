@@ -64,6 +64,8 @@ pub struct TensorData {
     pub bytes: Vec<u8>,
 }
 
+#[cold]
+#[inline(never)]
 pub(crate) fn invalid(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::ArtifactInvalid, field, value, remedy)
 }

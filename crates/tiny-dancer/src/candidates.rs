@@ -30,7 +30,7 @@ pub use matrix::{MOST_DIMENSIONS, MOST_ROWS, Matrix, MatrixScratch, Precision, S
 pub use metadata::{DEEPEST_METADATA, Kind, Metadata, Scalar, Value};
 pub use moment::{seconds_of_number, seconds_of_text};
 pub use rank::{RankOptions, RankScratch, Ranked};
-pub use rows::{RankedRow, Rows, RowsScratch};
+pub use rows::{RankedRow, Rows, RowsScratch, as_written};
 pub use scorer::{
     CalibratedOn, CandidateScorer, KeptSet, KnotRows, Likeness, RelevanceSpec, ScoreCheck, ScorerHeader,
     ScorerKind, ScorerScratch,

@@ -240,6 +240,8 @@ fn run(cell: &Cell, scratch: &mut Scratch) {
     cell.sequence(&scratch.steps, &mut scratch.state, &mut scratch.cell);
 }
 
+#[cold]
+#[inline(never)]
 fn refused(field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::RequestInvalid, field, value, remedy)
 }

@@ -44,7 +44,7 @@ impl Composer {
 
     /// Merges the waiting marks, in canonical order, with `starter` where they can; the others are kept.
     fn merge_marks(&mut self, mut starter: Option<char>, emit: &mut impl FnMut(char)) -> Option<char> {
-        sort::unstable(&mut self.marks);
+        sort::many::unstable(&mut self.marks);
         let mut blocked_from = 0;
         for packed in self.marks.drain(..) {
             let class = packed >> 56;

@@ -57,7 +57,7 @@ pub fn quantile(scores: &mut [f64], alpha: f64) -> f64 {
     }
     let count = scores.len();
     if position >= 1.0 && position <= count as f64 {
-        return *sort::select_by(scores, position as usize - 1, f64::total_cmp).1;
+        return *sort::many::select_by(scores, position as usize - 1, f64::total_cmp).1;
     }
     at_position(|_| f64::INFINITY, count, position)
 }
@@ -105,6 +105,8 @@ pub fn rank_score(scores: &[f32], relevant: &[bool]) -> Option<f64> {
     Some(before as f64)
 }
 
+#[cold]
+#[inline(never)]
 fn option(field: impl Into<String>, value: impl std::fmt::Display, remedy: impl Into<String>) -> Error {
     Error::new(ErrorKind::OptionInvalid, field, value, remedy)
 }

@@ -176,7 +176,7 @@ fn distinct(values: &mut Vec<u64>) -> usize {
     const FEW: usize = 256;
     const SLOTS: usize = 2 * FEW;
     if values.len() > FEW {
-        sort::unstable(values);
+        sort::many::unstable(values);
         values.dedup();
         return values.len();
     }
@@ -304,7 +304,7 @@ impl CueScratch {
             largest = largest.max(magnitude);
             sum += magnitude;
         }
-        sort::unstable_by(numbers, f64::total_cmp);
+        sort::many::unstable_by(numbers, f64::total_cmp);
         numbers.dedup();
         put(count(found));
         put(count(numbers.len()));

@@ -82,6 +82,8 @@ struct Manifest {
     kind: String,
 }
 
+#[cold]
+#[inline(never)]
 fn invalid(field: &str, value: impl fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::ArtifactInvalid, field, value, remedy)
 }

@@ -43,6 +43,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// An error of `kind` about `field`, which held `value`; `remedy` says what to do.
+    #[cold]
+    #[inline(never)]
     pub fn new(
         kind: ErrorKind,
         field: impl Into<String>,
@@ -53,6 +55,7 @@ impl Error {
     }
 
     #[cold]
+    #[inline(never)]
     fn shortened(kind: ErrorKind, field: String, mut value: String, remedy: String) -> Self {
         if value.chars().count() > 120 {
             value = value.chars().take(117).chain("...".chars()).collect();

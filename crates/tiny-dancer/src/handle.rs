@@ -2,7 +2,7 @@
 //! forwards.
 
 use std::ops::Range;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::decision::Answer;
 use crate::encoder::Encoder;
@@ -178,22 +178,28 @@ pub fn in_chunks<T: Send>(rows: usize, work: impl Fn(Range<usize>) -> Result<T> 
     if ranges.len() <= 1 {
         return ranges.into_iter().map(work).collect();
     }
-    let work = &work;
+    let parts: Vec<Mutex<Option<Result<T>>>> = ranges.iter().map(|_| Mutex::new(None)).collect();
+    let place = |part: usize| parts[part].lock().unwrap_or_else(PoisonError::into_inner);
+    on_threads(ranges.len(), &|part| {
+        let found = work(ranges[part].clone());
+        *place(part) = Some(found);
+    });
+    (0..ranges.len()).filter_map(|part| place(part).take()).collect()
+}
+
+/// Does each part on a thread of its own. What is done is behind a pointer, as all this is much code to have once a caller.
+fn on_threads(parts: usize, work: &(dyn Fn(usize) + Sync)) {
     std::thread::scope(|scope| {
-        let start = |range: Range<usize>| {
-            let thread = std::thread::Builder::new().spawn_scoped(scope, {
-                let range = range.clone();
-                move || work(range)
-            });
+        let start = |part: usize| {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, move || work(part));
             // Where the system gives no more threads, the caller's own does the work.
-            thread.map_err(|_| work(range))
+            thread.map_err(|_| work(part)).ok()
         };
-        let parts: Vec<_> = ranges.into_iter().map(start).collect();
-        let join = |part: std::result::Result<std::thread::ScopedJoinHandle<'_, Result<T>>, Result<T>>| {
-            part.map_or_else(|done| done, |thread| thread.join().expect("the engine does not panic"))
-        };
-        parts.into_iter().map(join).collect()
-    })
+        let threads: Vec<_> = (0..parts).map(start).collect();
+        for thread in threads.into_iter().flatten() {
+            thread.join().expect("the engine does not panic");
+        }
+    });
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Option::<T>::deserialize(value).map(Option::unwrap_or_default)
 }
 
+#[cold]
+#[inline(never)]
 fn invalid(field: &str, value: impl std::fmt::Display, remedy: impl Into<String>) -> Error {
     Error::new(ErrorKind::OptionInvalid, field, value, remedy)
 }
@@ -129,6 +131,8 @@ impl Options {
 }
 
 /// The error of an object of options that could not be read: of the first option that cannot be read alone.
+#[cold]
+#[inline(never)]
 fn at_fault(given: &str, error: &Unfit) -> Error {
     let fields: serde_json::Map<String, serde_json::Value> = typed(given).unwrap_or_default();
     let alone = |(name, value): (&String, &serde_json::Value)| {

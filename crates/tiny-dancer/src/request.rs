@@ -157,6 +157,8 @@ impl<'a> Request<'a> {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn refused(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::RequestInvalid, field, value, remedy)
 }

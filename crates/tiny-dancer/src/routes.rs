@@ -188,6 +188,8 @@ impl Scratch {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn refused(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::RequestInvalid, field, value, remedy)
 }
@@ -216,7 +218,8 @@ impl Routes {
             return Err(invalid(field, "none", "give every route at least one utterance"));
         }
         let mut by_name: Vec<u32> = (0..routes as u32).collect();
-        sort::unstable_by_key(&mut by_name, |&route| &header.routes[route as usize].name);
+        let name = |route: u32| &header.routes[route as usize].name;
+        sort::many::rows_by(&mut by_name, &mut |&one, &two| name(one).cmp(name(two)));
         let spec = Spec::of(&header.spec).unwrap_or(Spec::NEWEST);
         let conditional = header.routes.iter().any(|route| route.conditions.is_some());
         let mut routes = Self { header, spec, head, prototypes, speller: None, by_name, conditional };

@@ -335,6 +335,8 @@ fn overridden_policy(header: &Header, options: &Options) -> Result<Option<Policy
     Ok((asked != header.policy).then_some(asked))
 }
 
+#[cold]
+#[inline(never)]
 fn unknown(field: &str, model: &str, why: &str) -> Error {
     Error::new(
         ErrorKind::OptionInvalid,
@@ -417,6 +419,8 @@ fn constraint(
         .map(|_| Removal::MinQuality))
 }
 
+#[cold]
+#[inline(never)]
 fn no_feasible(header: &Header, options: &Options, prompt: Prompt, expect: &Expectations) -> Error {
     let one = |(index, (model, removed)): (usize, (&crate::artifact::ModelSpec, &Option<Removal>))| {
         let name = &model.name;

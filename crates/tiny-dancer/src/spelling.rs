@@ -437,7 +437,7 @@ pub fn count<'a>(texts: impl IntoIterator<Item = &'a str>) -> (BTreeMap<u64, u32
                 own.push(word_hash(word.iter().copied()));
             }
         }
-        sort::unstable(&mut own);
+        sort::many::unstable(&mut own);
         own.dedup();
         for &hash in &own {
             *words.entry(hash).or_default() += 1;

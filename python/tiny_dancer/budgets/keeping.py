@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
 from tiny_dancer.budgets.accounts import Account, account_of
 from tiny_dancer.budgets.clock import steady
-from tiny_dancer.budgets.money import UNITS, MoneyTable, shared, units
+from tiny_dancer.budgets.hold import Hold, Part, units_of
+from tiny_dancer.budgets.money import UNITS, units
+from tiny_dancer.budgets.till import till
 from tiny_dancer.errors import BudgetError, BudgetExceededError, OptionError, StorageError
-from tiny_dancer.storage.budgets import SCOPES, Budget, usd
+from tiny_dancer.names import hint
+from tiny_dancer.storage.budgets import SCOPES, Budget
 from tiny_dancer.storage.values import amount, texts
 
 if TYPE_CHECKING:
@@ -71,181 +74,6 @@ class Standing:
     end: float
 
 
-class Hold:
-    """What is reserved for one call, of every budget it falls under; made by :meth:`Budgets.reserve`.
-
-    Settled once, by :meth:`settle` or :meth:`release`, or at the end of a ``with`` block: without an error and
-    without a word all of it is spent; with an error what was charged so far is, and the rest is let go.
-
-    Attributes:
-        soft: ids of the soft budgets that are spent: choose a cheaper model, or warn.
-        done: whether it is settled.
-    """
-
-    __slots__ = ("_budgets", "_deadline", "_lock", "_paid", "_parts", "_vague", "done", "soft")
-
-    def __init__(self, budgets: Budgets, part: _Part, soft: tuple[str, ...]) -> None:
-        self._budgets = budgets
-        # More than one where it was extended in another period.
-        self._parts = [part]
-        self._paid = 0
-        self._deadline = time.monotonic() + budgets.lease_s
-        self._lock = threading.Lock()
-        self._vague = False
-        self.soft = soft
-        self.done = False
-
-    @property
-    def reserved(self) -> float:
-        """USD that are reserved still."""
-        return self._left / UNITS
-
-    @property
-    def charged(self) -> float:
-        """USD charged so far."""
-        return self._paid / UNITS
-
-    def charge(self, cost: float, *, wait: bool = True) -> None:
-        """Counts USD that are known to be spent by now; the rest stays reserved.
-
-        Args:
-            cost: USD.
-            wait: for the disk, where it is more than was reserved; else a thread notes it there within a second.
-
-        Raises:
-            BudgetError: it is no amount, or the hold is settled.
-            StorageError: it is more than was reserved, and cannot be noted durably.
-        """
-        spent = _units("cost", cost)
-        with self._lock:
-            self._refuse_done()
-            self._move(min(spent, self._left), spent, wait=wait)
-
-    def extend(self, cost: float) -> None:
-        """Reserves USD in addition, of the same budgets: for a further try, or a longer answer.
-
-        Raises:
-            BudgetExceededError: one has less left; nothing more is reserved then.
-            BudgetError: it is no amount, or the hold is settled.
-            StorageError: the ledger cannot be written.
-        """
-        more = _units("cost", cost)
-        with self._lock:
-            self._refuse_done()
-            first = self._parts[-1]
-            part, soft = self._budgets._take(tuple(account for account, _ in first.of), more, wait=True)
-            self.soft = soft
-            if (part.of, part.term) == (first.of, first.term):
-                first.left += more
-            else:
-                self._parts.append(part)
-
-    def shrink(self, cost: float) -> None:
-        """Lets go of all but so many USD of what is reserved.
-
-        Raises:
-            BudgetError: it is no amount, or the hold is settled.
-        """
-        most = _units("cost", cost)
-        with self._lock:
-            self._refuse_done()
-            self._move(max(self._left - most, 0), 0)
-
-    def settle(self, cost: float, *, wait: bool = True) -> None:
-        """Counts what the call did cost in all, USD, and lets go of the rest. Where that is more than was
-        reserved, all of it counts. It counts in the period in which it was reserved.
-
-        Late is better than never: what has expired is corrected, where the table has its period still.
-
-        Args:
-            cost: USD.
-            wait: for the disk, where it is more than was reserved; else a thread notes it there within a second.
-
-        Raises:
-            BudgetError: it is no amount (all that is reserved is spent then, unless settled again), or the hold is
-                settled already.
-            StorageError: it is more than was reserved, and cannot be noted durably.
-        """
-        try:
-            spent = _units("cost", cost)
-        except BudgetError:
-            self._vague = True
-            raise
-        with self._lock:
-            self._refuse_done()
-            self._end()
-            self._move(self._left, spent - self._paid, wait=wait)
-
-    def release(self) -> None:
-        """Counts what was charged so far, and lets go of the rest. Does nothing where it is settled."""
-        with self._lock:
-            if not self.done:
-                self._end()
-                self._move(self._left, 0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None or self._vague:
-            self._spend_all()
-        else:
-            self.release()
-
-    @property
-    def _left(self) -> int:
-        return sum([part.left for part in self._parts])
-
-    def _refuse_done(self) -> None:
-        if self.done:
-            raise BudgetError(
-                "hold", "settled already", "settle once; use Budgets.refund to give back what was paid"
-            )
-
-    def _end(self) -> None:
-        self.done = True
-        self._budgets._holds.discard(self)
-
-    def _spend_all(self) -> None:
-        with self._lock:
-            if not self.done:
-                self._end()
-                self._move(self._left, self._left)
-
-    def _expire(self) -> None:
-        """Counts all that is left as spent; what is settled later corrects that."""
-        with self._lock:
-            self._budgets._holds.discard(self)
-            if not self.done:
-                log.warning(
-                    "%.6g USD were reserved for %g s: they count as spent", self.reserved, self._budgets.lease_s
-                )
-                self._move(self._left, self._left)
-
-    def _move(self, reserved: int, spent: int, *, wait: bool = True) -> None:
-        """Lets go of units that are reserved, and counts units as spent."""
-        self._paid += spent
-        last = self._parts[-1]
-        for part in self._parts:
-            less = min(part.left, reserved)
-            more = spent if part is last else min(spent, less)
-            reserved, spent = reserved - less, spent - more
-            part.left -= less
-            if less or more:
-                self._budgets._put(part, less, more, wait=wait)
-
-
-class _Part:
-    """What is reserved in one period, of accounts by their keys. ``term``: of the seat it was reserved from."""
-
-    __slots__ = ("left", "of", "term")
-
-    def __init__(self, of: tuple[tuple[Account, int], ...], left: int, term: int) -> None:
-        self.of, self.left, self.term = of, left, term
-
-
 class Budgets:
     """What may be spent, by key, user, team, agent, model, route, project and tag.
 
@@ -280,7 +108,7 @@ class Budgets:
         self._clock = clock
         self._storage = storage
         self._process = os.getpid()
-        self._till = _till(storage)
+        self._till = till(storage)
         self._table = self._till.table
         self._lock = threading.Lock()
         self._accounts: dict[str, Account] = {}
@@ -336,7 +164,7 @@ class Budgets:
             StorageError: the ledger cannot be written, or the object is closed or of before a fork.
         """
         accounts = self._of((key, user, team, agent, model, route, project), tags)
-        hold = self._reserve(accounts, _units("cost", cost), wait=True)
+        hold = self._reserve(accounts, units_of("cost", cost), wait=True)
         assert hold is not None
         return hold
 
@@ -356,7 +184,7 @@ class Budgets:
         """As :meth:`reserve`, without ever waiting for the disk: for event loops. None where more has to be drawn
         from the ledger first: call :meth:`reserve` in a thread."""
         accounts = self._of((key, user, team, agent, model, route, project), tags)
-        return self._reserve(accounts, _units("cost", cost), wait=False)
+        return self._reserve(accounts, units_of("cost", cost), wait=False)
 
     def charge(self, cost: float, *, tags: Iterable[str] = (), **who: str | tuple[str, ...] | None) -> None:
         """Counts USD that were spent without being reserved, whatever the limits are; ``who`` as :meth:`reserve`.
@@ -366,7 +194,7 @@ class Budgets:
             BudgetError: it is no amount.
             StorageError: the ledger cannot be written.
         """
-        spent = _units("cost", cost)
+        spent = units_of("cost", cost)
         accounts = self._of(_named(who), tags)
         hold = self._reserve(accounts, spent, wait=True, limited=False)
         assert hold is not None
@@ -379,7 +207,7 @@ class Budgets:
             BudgetError: it is no amount.
             StorageError: the ledger cannot be written.
         """
-        back = _units("cost", cost)
+        back = units_of("cost", cost)
         part, _ = self._take(self._of(_named(who), tags), 0, wait=True, limited=False)
         self._put(part, 0, -back)
 
@@ -398,7 +226,7 @@ class Budgets:
             BudgetError: there is none of this id, or it is no amount.
             StorageError: the ledger cannot be written.
         """
-        least = _units("spent", spent)
+        least = units_of("spent", spent)
         account = self._accounts.get(id)
         if account is None:
             raise BudgetError("budget", id, "there is none; see Budgets.standings")
@@ -554,14 +382,14 @@ class Budgets:
     @overload
     def _take(
         self, accounts: tuple[Account, ...], wanted: int, *, wait: Literal[True], limited: bool = True
-    ) -> tuple[_Part, tuple[str, ...]]: ...
+    ) -> tuple[Part, tuple[str, ...]]: ...
     @overload
     def _take(
         self, accounts: tuple[Account, ...], wanted: int, *, wait: bool, limited: bool = True
-    ) -> tuple[_Part, tuple[str, ...]] | None: ...
+    ) -> tuple[Part, tuple[str, ...]] | None: ...
     def _take(
         self, accounts: tuple[Account, ...], wanted: int, *, wait: bool, limited: bool = True
-    ) -> tuple[_Part, tuple[str, ...]] | None:
+    ) -> tuple[Part, tuple[str, ...]] | None:
         """Reserves of all accounts, drawing where needed; and which soft budgets are spent. None where something
         has to be drawn, and nobody is to wait."""
         self._check()
@@ -576,7 +404,7 @@ class Budgets:
                     for account, key in of:
                         account.take(key, wanted)
                     soft = [each.id for each, key in of if not each.refuses and each.is_spent(key)]
-                    return _Part(of, wanted, table.term), tuple(soft)
+                    return Part(of, wanted, table.term), tuple(soft)
             finally:
                 table.unlock()
             if trouble == "stopped":
@@ -609,7 +437,7 @@ class Budgets:
             found = found or (account, "draw")
         return found
 
-    def _put(self, part: _Part, reserved: int, spent: int, *, wait: bool = True) -> None:
+    def _put(self, part: Part, reserved: int, spent: int, *, wait: bool = True) -> None:
         """Lets go of what is reserved, and counts what is spent."""
         table = self._table
         over: list[Account] = []
@@ -729,54 +557,6 @@ class Budgets:
                     self._table.unlock_draws(row)
 
 
-class _Till:
-    """The table of one database in this process, for all :class:`Budgets` over it."""
-
-    def __init__(self, storage: BudgetStorage, place: object) -> None:
-        path, content = storage.budget_table()
-        self.storage = storage  # so that no other gets its id
-        self.place = place
-        self.users = 0
-        self.drawing = threading.Lock()
-        if path is None or os.name == "nt":
-            self.table = MoneyTable()
-        else:
-            self.table = shared(path, content)
-            try:
-                self.table.take_seat()
-            except BaseException:
-                self.table.close()
-                raise
-
-    def leave(self) -> None:
-        with _opening:
-            self.users -= 1
-            if not self.users:
-                _tills.pop(self.place, None)
-                self.table.close()
-
-
-_opening = threading.Lock()
-_tills: dict[object, _Till] = {}
-
-
-def _till(storage: BudgetStorage) -> _Till:
-    """That of a database: a process may not open its table twice, for closing one would end the locks of both."""
-    with _opening:
-        path, content = storage.budget_table()
-        place = (os.getpid(), path or id(storage), content)
-        found = _tills.get(place)
-        if found is not None and not found.table.is_in_place():
-            # Deleted: who comes now counts by a new one, and both draw from one ledger.
-            del _tills[place]
-            found.place = object()
-            found = None
-        if found is None:
-            found = _tills[place] = _Till(storage, place)
-        found.users += 1
-        return found
-
-
 def _keep(of: weakref.ref[Budgets], wake: threading.Event) -> None:
     while True:
         wake.wait(_KEEP_S)
@@ -800,13 +580,5 @@ def _named(who: dict[str, Any]) -> _Names:
         return (None,) * len(_NAMED)
     for name in who:
         if name not in _NAMED:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, _NAMED, 1, 0.5)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise BudgetError(name, "unknown", f"{hint}Give any of {', '.join(_NAMED)} and tags")
+            raise BudgetError(name, "unknown", f"{hint(name, _NAMED)}Give any of {', '.join(_NAMED)} and tags")
     return tuple([who.get(name) for name in _NAMED])
-
-
-def _units(field: str, value: float) -> int:
-    return units(value) if type(value) is float and 0 <= value < math.inf else units(usd(field, value))

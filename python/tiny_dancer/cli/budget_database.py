@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tiny_dancer.errors import BudgetError
+from tiny_dancer.names import hint, near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,11 +75,9 @@ def find_budget(budgets: Iterable[Budget], scope: str, subject: str, period: str
     found = [each for each in known if (each.scope, each.subject) == (scope, subject)]
     if not found:
         text = named(scope, subject)
-        near = get_close_matches(text, [named(each.scope, each.subject) for each in known], 3, 0.5)
-        hint = (
-            f"did you mean {', '.join(dict.fromkeys(near))}?" if near else "`tiny-dancer budget status` lists them"
-        )
-        raise BudgetError("budget", text, f"there is none: {hint}")
+        like = near(text, [named(each.scope, each.subject) for each in known])
+        remedy = f"did you mean {', '.join(like)}?" if like else "`tiny-dancer budget status` lists them"
+        raise BudgetError("budget", text, f"there is none: {remedy}")
     if period is not None:
         wanted = check_period("period", period)
         found = [each for each in found if each.period == wanted]
@@ -103,9 +101,7 @@ def check_scope(scope: str) -> None:
     from tiny_dancer.storage.budgets import SCOPES
 
     if scope not in SCOPES:
-        near = get_close_matches(scope, SCOPES, 1, 0.5)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise BudgetError("scope", scope, f"{hint}The scopes are {', '.join(SCOPES)}")
+        raise BudgetError("scope", scope, f"{hint(scope, SCOPES)}The scopes are {', '.join(SCOPES)}")
 
 
 def find_target(standings: list[Standing], target: str, keys: Iterable[ApiKey]) -> list[Standing]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 
 from tiny_dancer.cli.output import warn
 from tiny_dancer.errors import AccessError, TinyDancerError
+from tiny_dancer.names import near
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -97,8 +97,8 @@ def check_models(named: tuple[str, ...], known: Collection[str] | None) -> None:
         return
     for each in named:
         if each not in known:
-            near = get_close_matches(each, known, n=3, cutoff=0.5) or sorted(known)
-            raise AccessError("model", each, f"the gateway has no such model; it has {', '.join(near)}")
+            listed = near(each, known) or sorted(known)
+            raise AccessError("model", each, f"the gateway has no such model; it has {', '.join(listed)}")
 
 
 def check_database(database: str, known: Collection[str] | None, make: bool) -> None:

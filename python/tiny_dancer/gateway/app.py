@@ -22,7 +22,7 @@ from tiny_dancer.gateway.account.background import Accounting
 from tiny_dancer.gateway.account.spool import Spool, free_seats, recover, take_seat
 from tiny_dancer.gateway.addresses import plain
 from tiny_dancer.gateway.chains import Chains
-from tiny_dancer.gateway.choosing.plan import Chooser
+from tiny_dancer.gateway.choosing.chooser import Chooser
 from tiny_dancer.gateway.choosing.serving import Serving
 from tiny_dancer.gateway.choosing.sessions import SessionTable
 from tiny_dancer.gateway.configuration.settings import (

@@ -17,7 +17,8 @@ from tiny_dancer.budgets.clock import steady
 from tiny_dancer.errors import ModelError, QueueError, RequestError, StorageError
 from tiny_dancer.gateway.account.guess import prompt_tokens
 from tiny_dancer.gateway.asking import GatewayModel
-from tiny_dancer.gateway.choosing.plan import Choice, asked_by, refused
+from tiny_dancer.gateway.choosing.asked import asked_by, refused
+from tiny_dancer.gateway.choosing.plan import Choice
 from tiny_dancer.gateway.choosing.targets import ChainTarget, agent_of
 from tiny_dancer.gateway.configuration.check import as_answer, as_rule
 from tiny_dancer.gateway.configuration.settings import USUAL_OUTPUT_TOKENS

@@ -13,11 +13,11 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta
 
-from tiny_dancer.config import nearest
 from tiny_dancer.errors import CandidateError, OptionError, RequestError
 from tiny_dancer.gateway.choosing.targets import AGENT, AgentsTarget, EnsembleTarget, agent_of
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.deployments import ServedModel
+from tiny_dancer.names import nearest
 from tiny_dancer.storage.agents import observed
 
 if TYPE_CHECKING:

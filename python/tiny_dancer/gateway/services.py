@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.access.caller import Caller
     from tiny_dancer.gateway.account.background import Accounting
     from tiny_dancer.gateway.account.progress import Progress
+    from tiny_dancer.gateway.choosing.chooser import Chooser
     from tiny_dancer.gateway.choosing.incoming import Incoming
-    from tiny_dancer.gateway.choosing.plan import Choice, Chooser
+    from tiny_dancer.gateway.choosing.plan import Choice
     from tiny_dancer.gateway.choosing.serving import Serving
     from tiny_dancer.gateway.upstream.proxy import Proxy
     from tiny_dancer.observability.metrics import Metrics

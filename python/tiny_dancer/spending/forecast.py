@@ -6,7 +6,6 @@ import math
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from tiny_dancer.errors import BudgetError
 from tiny_dancer.evaluation.bootstrap import Interval
 from tiny_dancer.evaluation.forecast import FEWEST_SEASONS, WEEK, check_level, forecast_spend
+from tiny_dancer.names import least_far
 from tiny_dancer.spending.past import DAY, HOUR, read_past
 from tiny_dancer.storage.periods import period, rolling
 from tiny_dancer.storage.values import utc_seconds
@@ -198,8 +198,8 @@ def _found(storage: Storage, id: str) -> Budget:
     budgets = {each.id: each for each in storage.budgets()}
     if id in budgets:
         return budgets[id]
-    near = get_close_matches(id, budgets, 1, 0.0)
-    raise BudgetError("budget", id, f"the nearest is {near[0]!r}" if near else "there are no budgets")
+    near = least_far(id, budgets)
+    raise BudgetError("budget", id, f"the nearest is {near!r}" if near else "there are no budgets")
 
 
 def _span(budget: Budget, now: float) -> tuple[float, float]:

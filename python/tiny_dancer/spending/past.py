@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tiny_dancer.config import did_you_mean
 from tiny_dancer.errors import OptionError
+from tiny_dancer.names import did_you_mean
 from tiny_dancer.storage.summaries import DIMENSIONS
 
 if TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 Those whose names end in ``json`` are the engine's doors: JSON text in, the engine's own text out. The others take
 plain texts and give rows. None has a clock or state, but for routes with conditions, which ask for the time.
+
+Options that are None ask nothing. A request that is None has no answer: whoever calls gives NULL for it.
 """
 
 from __future__ import annotations
@@ -226,12 +228,12 @@ class Functions:
             request: JSON.
             options: as :meth:`decide`.
         """
-        return self.router.decide_json(_text(request, "request"), _text(options, "options"))
+        return self.router.decide_json(_text(request, "request"), _json(options))
 
     def decide_json_batch(self, requests: Sequence[str], options: object = "") -> list[str]:
         """:meth:`decide_json` of n requests, on all processors and without the interpreter lock."""
         try:
-            return self.router.decide_json_batch(requests, _text(options, "options"))
+            return self.router.decide_json_batch(requests, _json(options))
         except TinyDancerError as error:
             raise _without_row(error) from error
 
@@ -268,7 +270,7 @@ class Functions:
         """Candidates for a query, best first; equal scores in the order of ids.
 
         Args:
-            query: a text.
+            query: a text, or None where the embedding says what is looked for.
             ids: of n candidates.
             texts: what they say, which is compared by words.
             embeddings: theirs, of any encoder; :meth:`embed` makes some.
@@ -280,9 +282,8 @@ class Functions:
             CandidateError: columns of different lengths, an id that is none, an embedding that does not fit.
             OptionError: an unknown option, or one outside its range.
         """
-        return ranked(
-            self.scorer, _text(query, "query"), ids, texts, embeddings, embedding, _text(options, "options")
-        )
+        said = None if query is None else _text(query, "query")
+        return ranked(self.scorer, said, ids, texts, embeddings, embedding, _json(options))
 
     def rank_json(self, candidates: object, query: object) -> str:
         """Ranks candidates given as JSON for a query given as JSON, by words and the embeddings they bring."""
@@ -345,7 +346,7 @@ class Functions:
 
     def route_json(self, request: object, options: object = "") -> str:
         """The whole answer of the routes to ``{"text": …}``, as JSON."""
-        return self._given_routes.decide_json(_text(request, "request"), _text(options, "options"))
+        return self._given_routes.decide_json(_text(request, "request"), _json(options))
 
     @property
     def _given_routes(self) -> SemanticRoutes:
@@ -368,8 +369,9 @@ class Functions:
     def agent_state_after(
         self, state: object, outcome: object, half_life: float | None = DEFAULT_HALF_LIFE_S
     ) -> str:
-        """What is known of an agent after one more outcome, as JSON; ``state`` is empty before the first."""
-        return _core.agent_state_after(_text(state, "state"), _text(outcome, "outcome"), half_life)
+        """What is known of an agent after one more outcome, as JSON; without a ``state`` it is the first."""
+        before = "" if state is None else _text(state, "state")
+        return _core.agent_state_after(before, _text(outcome, "outcome"), half_life)
 
     def ruvector_route(
         self,
@@ -509,8 +511,13 @@ def _text(value: object, field: str) -> str:
     raise RequestError(field, type(value).__name__, "give a text, such as CAST(… AS TEXT)")
 
 
+def _json(options: object) -> str:
+    """Options as JSON, empty where none are given."""
+    return "" if options is None else _text(options, "options")
+
+
 def _options(given: object) -> _core.Options | None:
-    text = _text(given, "options")
+    text = _json(given)
     return _engine_options(text) if text else None
 
 

@@ -34,6 +34,7 @@ from tiny_dancer.routing.zero_shot import probabilities
 from tiny_dancer.sql.functions import by_category, ranked
 from tiny_dancer.storage import Agent
 from tiny_dancer.storage.agents import AgentRecord
+from tiny_dancer.storage.history import hash_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,6 +56,8 @@ _STATES: tuple[tuple[type[TinyDancerError], str, str], ...] = (
 _BROUGHT = tuple(sorted(path.stem for path in _core.data_path("").glob("*.safetensors")))
 """Artifacts of the package, which are there without being loaded."""
 _ENCODERS = {"encoder": _core.encoder, "sentences": _core.sentence_encoder}
+_TASKS, _SENTENCES = "tasks", "sentences"
+"""What tells tasks apart, and encodes whole texts, where nothing is named."""
 _KEPT = 16
 """Most artifacts that a backend keeps loaded: those that were used last."""
 
@@ -285,20 +288,28 @@ def _decide_by(server: Any, checksum: str | None, request: str | None, options: 
 
 
 def _decide_json(server: Any, request: str | None, options: str | None, artifact: str | None) -> str | None:
-    if request is None or options is None:
+    if request is None:
         return None
     answer: str = _artifact(server, artifact, "request-router").decide_json(request, options)
     return answer
 
 
-def _route_json(server: Any, request: str, options: str, artifact: str) -> str:
-    answer: str = _artifact(server, artifact, "routes").decide_json(request, options)
+def _route_json(server: Any, request: str | None, options: str | None, artifact: str | None) -> str | None:
+    if request is None or artifact is None:
+        return None
+    answer: str = _artifact(server, artifact, "routes").decide_json(request, options or "")
     return answer
 
 
-def _classify_json(server: Any, request: str, artifact: str) -> str:
-    answer: str = _artifact(server, artifact, "tasks").classify_json(request)
+def _classify_json(server: Any, request: str | None, artifact: str | None) -> str | None:
+    if request is None:
+        return None
+    answer: str = _artifact(server, artifact or _TASKS, "tasks").classify_json(request)
     return answer
+
+
+def _query_hash(server: Any, request: str) -> str:
+    return hash_query(request)
 
 
 def _select_tools_json(
@@ -347,8 +358,10 @@ def _rank(
     options: str | None,
     artifact: str | None,
 ) -> list[dict[str, Any]]:
+    if ids is None or (query is None and embedding is None):
+        return []
     scorer = _core.CandidateScorer() if artifact is None else _artifact(server, artifact, "candidates")
-    found = ranked(scorer, query, ids or [], texts, embeddings or None, embedding, options or "")
+    found = ranked(scorer, query, ids, texts, embeddings or None, embedding, options or "")
     return [each._asdict() for each in found]
 
 
@@ -360,8 +373,10 @@ def _named_encoder(server: Any, name: str | None) -> _core.Encoder | None:
     return found
 
 
-def _embed(server: Any, text: str, encoder: str) -> list[float]:
-    values: list[float] = _core.encode([text], _named_encoder(server, encoder))[0].tolist()
+def _embed(server: Any, text: str | None, encoder: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    values: list[float] = _core.encode([text], _named_encoder(server, encoder or _SENTENCES))[0].tolist()
     return values
 
 
@@ -406,8 +421,8 @@ def _check_agents(server: Any) -> None:
     _agents(server).engine.check_members()
 
 
-def _agent_state_after(server: Any, state: str | None, outcome: str | None, half_life: float | None) -> str:
-    return _core.agent_state_after(state or "", outcome or "", half_life)
+def _agent_state_after(server: Any, state: str | None, outcome: str | None, half_life: float | None) -> str | None:
+    return None if outcome is None else _core.agent_state_after(state or "", outcome, half_life)
 
 
 def _choose_agent(server: Any, query: str) -> str:
@@ -420,10 +435,12 @@ def _choose_agent(server: Any, query: str) -> str:
     return _agents(server).engine.choose_json(query)
 
 
-def _choose_among(server: Any, agents: str | None, query: str | None, half_life: float | None) -> str:
+def _choose_among(server: Any, agents: str | None, query: str | None, half_life: float | None) -> str | None:
+    if agents is None or query is None:
+        return None
     found = _core.AgentSet(half_life)
-    found.put(agents or "")
-    return found.choose_json(query or "")
+    found.put(agents)
+    return found.choose_json(query)
 
 
 _ROUTE_OPTIONS = (
@@ -663,6 +680,10 @@ def _batch_route(server: Any, requests: list[str | None] | None, *given: Any) ->
         }
 
 
+_MOST_REQUESTS = 1e6
+"""That a budget is given to agents for."""
+
+
 def _allocate_budget(
     server: Any,
     tokens: str | None,
@@ -679,10 +700,14 @@ def _allocate_budget(
         ("monthly_budget", monthly_budget, lambda usd: usd < 0 or usd != usd, "give USD, 0 or more"),
         ("quality_threshold", quality_threshold, lambda q: not 0 <= q <= 1, "give a mean quality from 0 to 1"),
         ("latency_threshold_ms", latency_threshold_ms, lambda ms: not ms > 0, "give a time above 0"),
+        ("requests_a_month", requests_a_month, lambda n: not 0 <= n < math.inf, "give a finite number, 0 or more"),
     ):
         if value is not None and wrong(value):
             raise OptionError(field, value, remedy)
     total = float(asked[:, 2].sum())
+    if total > _MOST_REQUESTS:
+        remedy = "give counts that sum to at most 1,000,000: what is asked in which proportions"
+        raise OptionError("tokens", f"{total:g} requests", remedy)
     if not total:
         return []
     each = (requests_a_month or 0.0) / total
@@ -754,11 +779,28 @@ def _unit(values: Sequence[float | None], field: str) -> np.ndarray[Any, np.dtyp
     return found / length
 
 
-def _direction(server: Any, embedding: Sequence[float | None], field: str) -> None:
-    _unit(embedding, field)
+def _direction(server: Any, embedding: str, field: str) -> list[float]:
+    """The numbers of a vector that is written as a list, of those that have a direction."""
+    text = embedding.strip()
+    try:
+        if text[:1] + text[-1:] not in ("{}", "[]"):
+            raise ValueError(text)
+        values = [float(np.float32(each)) for each in text[1:-1].split(",")] if text[1:-1].strip() else []
+    except ValueError:
+        raise OptionError(field, text[:40], "give a list of numbers without nulls, such as real[]") from None
+    _unit(values, field)
+    return values
 
 
-def _semantic_route(server: Any, embedding: Sequence[float | None], top_k: int) -> list[dict[str, Any]]:
+_USUAL_ROUTES = 3
+
+
+def _semantic_route(
+    server: Any, embedding: Sequence[float | None] | None, top_k: int | None
+) -> list[dict[str, Any]]:
+    if embedding is None:
+        return []
+    top_k = _USUAL_ROUTES if top_k is None else top_k
     if top_k < 1:
         raise OptionError("top_k", top_k, "ask for one route or more")
     wanted = _unit(embedding, "embedding")
@@ -792,8 +834,10 @@ def _semantic_route(server: Any, embedding: Sequence[float | None], top_k: int) 
     ]
 
 
-def _classify_request(server: Any, request: str, artifact: str) -> str:
-    tasks: _core.Tasks = _artifact(server, artifact, "tasks")
+def _classify_request(server: Any, request: str | None, artifact: str | None) -> str | None:
+    if request is None:
+        return None
+    tasks: _core.Tasks = _artifact(server, artifact or _TASKS, "tasks")
     categories = json.loads(tasks.header())["categories"]
     return by_category(tasks.classify_json(json.dumps({"text": request})), categories)
 
@@ -813,6 +857,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "rank": _rank,
     "rank_json": _rank_json,
     "embed": _embed,
+    "query_hash": _query_hash,
     "checked_agent": _checked_agent,
     "check_agents": _check_agents,
     "agent_state_after": _agent_state_after,
@@ -829,5 +874,5 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 }
 """By name, as the extension's script has them without ``_wrapper``."""
 
-PURE = frozenset(("tool_ids", "checked_agent", "agent_state_after", "choose_among", "direction"))
+PURE = frozenset(("tool_ids", "query_hash", "checked_agent", "agent_state_after", "choose_among", "direction"))
 """Those that ask the server nothing. Others do so in a subtransaction, which a parallel query does not allow."""

@@ -469,6 +469,80 @@ END $$;
 CREATE TRIGGER noted_insertions AFTER INSERT ON tiny_dancer.candidate REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.note_insertions();
 
+-- Arguments, checked: errors of PostgreSQL's own would not say which one, and what to do. Part of tiny_dancer--VERSION.sql,
+-- before all others.
+
+CREATE FUNCTION tiny_dancer.checked_name(field text, value text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- What an entry of an index takes.
+    IF octet_length(value) > 2600 THEN
+        RAISE string_data_right_truncation USING
+            MESSAGE = 'an argument is not valid', COLUMN = field,
+            DETAIL = format('%s: %s... (%s bytes)', field, left(value, 20), octet_length(value)),
+            HINT = 'give at most 2,600 bytes';
+    END IF;
+    IF value IS NULL OR value = '' THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'an argument is not valid', DETAIL = field || CASE WHEN value IS NULL THEN ': null' ELSE ': empty' END,
+            HINT = 'give a text that is not empty', COLUMN = field;
+    END IF;
+    RETURN value;
+END $$;
+
+COMMENT ON FUNCTION tiny_dancer.checked_name(text, text) IS 'a text by which a row is found: not empty, and at most 2,600 bytes';
+
+CREATE FUNCTION tiny_dancer.checked_time(field text, value timestamptz) RETURNS double precision
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF value NOT BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59+00' THEN
+        RAISE datetime_field_overflow USING
+            MESSAGE = 'an argument is not valid', DETAIL = field || ': ' || value, COLUMN = field,
+            HINT = 'give a time in the years 1 to 9999, or leave it out';
+    END IF;
+    RETURN extract(epoch FROM value);
+END $$;
+
+COMMENT ON FUNCTION tiny_dancer.checked_time(text, timestamptz) IS 'a time in UTC seconds, in the years 1 to 9999; null of null';
+
+CREATE FUNCTION tiny_dancer.checked_length(field text, value interval) RETURNS double precision
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF value IS NULL OR value <= '0' OR value > '1000 years' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'an argument is not valid', DETAIL = field || ': ' || coalesce(value::text, 'null'), COLUMN = field,
+            HINT = 'give a time above 0 and up to 1000 years, such as 7 days';
+    END IF;
+    RETURN extract(epoch FROM value);
+END $$;
+
+COMMENT ON FUNCTION tiny_dancer.checked_length(text, interval) IS 'a length of time in seconds: above 0, up to 1000 years';
+
+CREATE FUNCTION tiny_dancer.amount(field text, value double precision) RETURNS double precision
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF value < 0 OR value IN ('NaN', 'Infinity') THEN
+        RAISE numeric_value_out_of_range USING
+            MESSAGE = 'an argument is not valid', DETAIL = field || ': ' || value, COLUMN = field,
+            HINT = 'give a finite number, 0 or more, or null where nobody knows';
+    END IF;
+    RETURN value;
+END $$;
+
+COMMENT ON FUNCTION tiny_dancer.amount(text, double precision) IS 'a number that a field may have: finite, 0 or more, or null';
+
+CREATE FUNCTION tiny_dancer.interval_of(field text, value text) RETURNS interval
+    LANGUAGE plpgsql STABLE STRICT COST 100 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN value::interval;
+EXCEPTION WHEN data_exception THEN
+    RAISE invalid_parameter_value USING
+        MESSAGE = 'an argument is not valid', DETAIL = field || ': ' || value, COLUMN = field,
+        HINT = 'give a length of time, such as 7 days or 12 hours';
+END $$;
+
+COMMENT ON FUNCTION tiny_dancer.interval_of(text, text) IS 'a length of time that is given as a text';
+
 -- Models: artifacts, and what decides by them. Part of tiny_dancer--VERSION.sql, which `make pg` puts together. What is
 -- changed here is changed in sql/versions, too, for those who have an earlier version.
 
@@ -526,7 +600,7 @@ CREATE FUNCTION tiny_dancer.load_artifact(name text, bytes bytea, models jsonb D
     LANGUAGE sql VOLATILE COST 100000
 BEGIN ATOMIC
     INSERT INTO tiny_dancer.artifacts AS present (name, kind, encoder, models, bytes)
-    SELECT load_artifact.name, found.kind, found.encoder, load_artifact.models::text, load_artifact.bytes
+    SELECT tiny_dancer.checked_name('name', load_artifact.name), found.kind, found.encoder, load_artifact.models::text, load_artifact.bytes
     FROM tiny_dancer.examine_artifact(load_artifact.bytes, load_artifact.models::text) AS found
     ON CONFLICT ON CONSTRAINT artifacts_pkey DO UPDATE
     SET kind = excluded.kind, encoder = excluded.encoder, models = excluded.models, bytes = excluded.bytes,
@@ -611,7 +685,7 @@ $python$;
 COMMENT ON FUNCTION tiny_dancer.decide_json(text, text, text) IS 'request and options as JSON, decided; the answer of the engine';
 
 CREATE FUNCTION tiny_dancer.route_json(request text, options text, artifact text) RETURNS json
-    LANGUAGE plpython3u STABLE STRICT COST 3000 AS $python$
+    LANGUAGE plpython3u STABLE COST 3000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "route_json", request, options, artifact)
 $python$;
@@ -619,7 +693,7 @@ $python$;
 COMMENT ON FUNCTION tiny_dancer.route_json(text, text, text) IS '{"text": ...} and options as JSON -> the route that an artifact of routes gives it, or none';
 
 CREATE FUNCTION tiny_dancer.classify_json(request text, artifact text DEFAULT 'tasks') RETURNS json
-    LANGUAGE plpython3u STABLE STRICT COST 3000 AS $python$
+    LANGUAGE plpython3u STABLE COST 3000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "classify_json", request, artifact)
 $python$;
@@ -653,12 +727,21 @@ $python$;
 COMMENT ON FUNCTION tiny_dancer.rank_json(text, text, text, text) IS 'candidates and a query as JSON -> the candidates, best first, with their features';
 
 CREATE FUNCTION tiny_dancer.embed(text text, encoder text DEFAULT 'sentences') RETURNS real[]
-    LANGUAGE plpython3u STABLE STRICT COST 1000 AS $python$
+    LANGUAGE plpython3u STABLE COST 1000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "embed", text, encoder)
 $python$;
 
 COMMENT ON FUNCTION tiny_dancer.embed(text, text) IS 'the text as a vector of 256 numbers, of length 1';
+
+CREATE FUNCTION tiny_dancer.query_hash(request text) RETURNS text
+    LANGUAGE plpython3u IMMUTABLE STRICT PARALLEL SAFE COST 20 AS $python$
+from tiny_dancer.sql.plpython import call
+return call(plpy, "query_hash", request)
+$python$;
+
+COMMENT ON FUNCTION tiny_dancer.query_hash(text) IS
+    'BLAKE2b-128 of a text in hexadecimal, as the package keeps it: tells repeated requests apart without their texts';
 
 -- Candidates: which of many are worth passing on. Part of tiny_dancer--VERSION.sql.
 
@@ -667,7 +750,7 @@ CREATE FUNCTION tiny_dancer.rank(
     ids text[],
     texts text[] DEFAULT NULL,
     embeddings double precision[] DEFAULT NULL,
-    embedding real[] DEFAULT NULL,
+    embedding double precision[] DEFAULT NULL,
     options jsonb DEFAULT NULL,
     artifact text DEFAULT NULL,
     OUT candidate_id text,
@@ -683,7 +766,7 @@ from tiny_dancer.sql.plpython import call
 return call(plpy, "rank", query, ids, texts, embeddings, embedding, options, artifact)
 $python$;
 
-COMMENT ON FUNCTION tiny_dancer.rank(text, text[], text[], double precision[], real[], jsonb, text) IS
+COMMENT ON FUNCTION tiny_dancer.rank(text, text[], text[], double precision[], double precision[], jsonb, text) IS
     'the candidates for a query, best first; those that could take no part come last, with the reason';
 
 -- Agents: who can answer requests, and which of them does. Part of tiny_dancer--VERSION.sql, after the tables.
@@ -700,19 +783,6 @@ CREATE TYPE tiny_dancer.agent_choice AS (
     reason text,
     runner_up text
 );
-
-CREATE FUNCTION tiny_dancer.amount(field text, value double precision) RETURNS double precision
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF value < 0 OR value IN ('NaN', 'Infinity') THEN
-        RAISE numeric_value_out_of_range USING
-            MESSAGE = 'an argument is not valid', DETAIL = field || ': ' || value, COLUMN = field,
-            HINT = 'give a finite number, 0 or more, or null where nobody knows';
-    END IF;
-    RETURN value;
-END $$;
-
-COMMENT ON FUNCTION tiny_dancer.amount(text, double precision) IS 'a number that a field may have: finite, 0 or more, or null';
 
 -- The registry --------------------------------------------------------------------------------------------------------
 
@@ -738,7 +808,7 @@ CREATE FUNCTION tiny_dancer.declare_agent(declaration json, replace boolean DEFA
     LANGUAGE plpgsql VOLATILE STRICT COST 5000 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     checked json := tiny_dancer.checked_agent(declaration);
-    agent_name text := checked ->> 'name';
+    agent_name text := tiny_dancer.checked_name('name', checked ->> 'name');
     present double precision := extract(epoch FROM statement_timestamp());
 BEGIN
     IF replace THEN
@@ -858,7 +928,7 @@ CREATE FUNCTION tiny_dancer.observe_agent(
     LANGUAGE plpgsql VOLATILE COST 5000 SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1 AS $$
 DECLARE
     outcome text := json_build_object(
-        'at', extract(epoch FROM coalesce(at, statement_timestamp())),
+        'at', coalesce(tiny_dancer.checked_time('at', at), extract(epoch FROM statement_timestamp())),
         'quality', tiny_dancer.amount('quality', quality), 'success', success, 'task', task,
         'cost', tiny_dancer.amount('cost', cost), 'expected_cost', tiny_dancer.amount('expected_cost', expected_cost),
         'latency', tiny_dancer.amount('latency_ms', latency_ms) / 1000,
@@ -1050,35 +1120,39 @@ CREATE TABLE tiny_dancer.semantic_route (
     updated_at timestamptz NOT NULL DEFAULT statement_timestamp()
 );
 
-CREATE FUNCTION tiny_dancer.direction(embedding real[], field text) RETURNS void
-    LANGUAGE plpython3u IMMUTABLE STRICT PARALLEL SAFE COST 10 AS $python$
+CREATE FUNCTION tiny_dancer.direction(embedding text, field text) RETURNS real[]
+    LANGUAGE plpython3u IMMUTABLE STRICT PARALLEL SAFE COST 100 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "direction", embedding, field)
 $python$;
 
-COMMENT ON FUNCTION tiny_dancer.direction(real[], text) IS 'refuses a vector that has no direction';
+COMMENT ON FUNCTION tiny_dancer.direction(text, text) IS
+    'the numbers of a vector that is written as a list; refused where it has no direction';
 
+-- The vector is of any type that is written as a list of numbers: arrays of numbers, pgvector's types, JSON.
 CREATE FUNCTION tiny_dancer.create_route(
     name text,
     description text,
-    embedding real[] DEFAULT NULL,
+    embedding anycompatible DEFAULT NULL::real[],
     target_agent text DEFAULT NULL,
     priority integer DEFAULT 0,
     replace boolean DEFAULT false
 ) RETURNS boolean
-    LANGUAGE plpgsql VOLATILE COST 5000 SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql VOLATILE COST 5000 SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1 AS $$
 DECLARE
     missing text := CASE '' WHEN coalesce(name, '') THEN 'name' WHEN coalesce(target_agent, '') THEN 'target_agent'
         WHEN coalesce(description, '') THEN CASE WHEN embedding IS NULL THEN 'description' END END;
-    vector real[] := coalesce(embedding,
-        tiny_dancer.embed(regexp_replace(name, '[_./\s-]+', ' ', 'g') || ': ' || description));
+    vector real[];
 BEGIN
     IF missing IS NOT NULL THEN
         RAISE null_value_not_allowed USING
             MESSAGE = 'an argument is not valid', DETAIL = missing || ': empty', COLUMN = missing,
             HINT = 'give the route a name, an agent it leads to, and a description or a vector';
     END IF;
-    PERFORM tiny_dancer.direction(vector, 'embedding');
+    PERFORM tiny_dancer.checked_name('name', name), tiny_dancer.checked_name('target_agent', target_agent);
+    vector := coalesce(
+        tiny_dancer.direction(embedding::text, 'embedding'),
+        tiny_dancer.embed(regexp_replace(name, '[_./\s-]+', ' ', 'g') || ': ' || description));
     INSERT INTO tiny_dancer.semantic_route AS there (name, description, embedding, target_agent, priority)
         VALUES (name, coalesce(description, ''), vector, target_agent, coalesce(priority, 0))
         ON CONFLICT ON CONSTRAINT semantic_route_pkey DO UPDATE
@@ -1093,7 +1167,7 @@ BEGIN
     RETURN true;
 END $$;
 
-COMMENT ON FUNCTION tiny_dancer.create_route(text, text, real[], text, integer, boolean) IS
+COMMENT ON FUNCTION tiny_dancer.create_route(text, text, anycompatible, text, integer, boolean) IS
     'adds a route that requests like its description, or like its vector, take to an agent';
 
 CREATE FUNCTION tiny_dancer.drop_route(name text) RETURNS boolean
@@ -1114,7 +1188,7 @@ CREATE FUNCTION tiny_dancer.semantic_route(
     OUT confidence double precision,
     OUT priority integer
 ) RETURNS SETOF record
-    LANGUAGE plpython3u STABLE STRICT COST 1000 ROWS 3 AS $python$
+    LANGUAGE plpython3u STABLE COST 1000 ROWS 3 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "semantic_route", embedding, top_k)
 $python$;
@@ -1131,7 +1205,7 @@ CREATE FUNCTION tiny_dancer.semantic_route(
     OUT confidence double precision,
     OUT priority integer
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE STRICT COST 3000 ROWS 3
+    LANGUAGE sql STABLE COST 3000 ROWS 3
 BEGIN ATOMIC
     SELECT * FROM tiny_dancer.semantic_route(tiny_dancer.embed(query), top_k);
 END;
@@ -1141,7 +1215,7 @@ COMMENT ON FUNCTION tiny_dancer.semantic_route(text, integer) IS 'the same for a
 -- Kinds of tasks ------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION tiny_dancer.classify_request(request text, artifact text DEFAULT 'tasks') RETURNS json
-    LANGUAGE plpython3u STABLE STRICT COST 3000 AS $python$
+    LANGUAGE plpython3u STABLE COST 3000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "classify_request", request, artifact)
 $python$;
@@ -1280,8 +1354,8 @@ CREATE FUNCTION tiny_dancer.set_budget(
     LANGUAGE plpgsql VOLATILE COST 5000 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     present double precision := extract(epoch FROM statement_timestamp());
-    begins double precision := extract(epoch FROM starts_at);
-    ends double precision := extract(epoch FROM ends_at);
+    begins double precision := tiny_dancer.checked_time('starts_at', starts_at);
+    ends double precision := tiny_dancer.checked_time('ends_at', ends_at);
     spelled text := tiny_dancer.budget_period(period);
     whom text := coalesce(subject, '');
     budget_id text;
@@ -1302,13 +1376,14 @@ BEGIN
             ARRAY['ends_at', ends_at::text, 'give an end after the start']
         WHEN ends <= present THEN
             ARRAY['ends_at', ends_at::text, 'give an end to come, or none']
-        WHEN begins IN ('Infinity', '-Infinity') OR ends = 'Infinity' THEN
-            ARRAY['starts_at, ends_at', 'infinity', 'give a time, or none']
     END;
     IF trouble IS NOT NULL THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'an argument is not valid', DETAIL = trouble[1] || ': ' || trouble[2], HINT = trouble[3],
             COLUMN = trouble[1];
+    END IF;
+    IF whom <> '' THEN
+        PERFORM tiny_dancer.checked_name('subject', whom);
     END IF;
     budget_id := concat_ws('/', scope, nullif(whom, ''), coalesce(spelled, 'ever'), nullif(kind, 'hard'));
     INSERT INTO tiny_dancer.budget AS there (id, scope, subject, most, period, kind, starts_at, ends_at, created_at)
@@ -1394,6 +1469,8 @@ CREATE FUNCTION tiny_dancer.reserve_budget(
 DECLARE
     present double precision := extract(epoch FROM clock_timestamp());
     wanted bigint := tiny_dancer.budget_units('cost', cost);
+    -- After it what nobody settled is spent.
+    expires double precision := present + tiny_dancer.checked_length('lease', lease);
     name uuid := gen_random_uuid();
     budget tiny_dancer.budget;
     span record;
@@ -1401,11 +1478,6 @@ DECLARE
     most bigint;
     promised numeric;
 BEGIN
-    IF lease IS NULL OR lease <= '0' THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = 'an argument is not valid', DETAIL = 'lease: ' || coalesce(lease::text, 'null'), COLUMN = 'lease',
-            HINT = 'give a time above 0, after which what nobody settled is spent';
-    END IF;
     -- What is reserved is reserved, whatever becomes of the server: also where sessions do not wait for its disk.
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'local', true);
@@ -1438,7 +1510,7 @@ BEGIN
             VALUES (budget.id, span.start, 0, wanted, 0)
             ON CONFLICT ON CONSTRAINT budget_spending_pkey DO UPDATE SET drawn = there.drawn + excluded.drawn;
         INSERT INTO tiny_dancer.budget_hold VALUES (
-            name, budget.id, span.start, wanted, present + extract(epoch FROM lease)::double precision
+            name, budget.id, span.start, wanted, expires
         );
         hold := name;
         PERFORM tiny_dancer.tidy_budget(budget.id, span.start - 100 * span.length, present);
@@ -1526,7 +1598,7 @@ CREATE FUNCTION tiny_dancer.budget_status(
 ) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL SAFE COST 5000 ROWS 10
 BEGIN ATOMIC
-    WITH moment (present) AS (SELECT extract(epoch FROM coalesce(at, statement_timestamp()))::double precision)
+    WITH moment (present) AS (SELECT tiny_dancer.checked_time('at', coalesce(at, statement_timestamp())))
     SELECT
         there.id, there.scope, there.subject, there.period, there.kind,
         trim_scale(most.units / 1000000000000.0),
@@ -1617,9 +1689,12 @@ BEGIN
     expected_quality := choice.expected_quality;
     reason := choice.reason;
     runner_up := choice.runner_up;
-    INSERT INTO tiny_dancer.routing (decision_id, kind, chosen, time, artifact_version, query_text, shown, confidence, cost, reason)
-        VALUES (decision_id, 'request', agent_name, extract(epoch FROM clock_timestamp()), '',
-            CASE WHEN keep_text THEN request END, '[]', confidence, estimated_cost, reason);
+    INSERT INTO tiny_dancer.routing (
+        decision_id, kind, chosen, time, artifact_version, query_hash, query_text, shown, confidence, cost, reason
+    ) VALUES (
+        decision_id, 'request', agent_name, extract(epoch FROM clock_timestamp()), '', tiny_dancer.query_hash(request),
+        CASE WHEN keep_text THEN request END, '[]', confidence, estimated_cost, reason
+    );
 END $$;
 
 COMMENT ON FUNCTION tiny_dancer.route_recorded(
@@ -1650,7 +1725,7 @@ CREATE FUNCTION tiny_dancer.record_outcome(
 #variable_conflict use_column
 DECLARE
     request_id text := gen_random_uuid();
-    moment double precision := extract(epoch FROM coalesce(at, clock_timestamp()));
+    moment double precision := coalesce(tiny_dancer.checked_time('at', at), extract(epoch FROM clock_timestamp()));
     decided record;
     day bigint;
     field text;
@@ -1675,10 +1750,8 @@ BEGIN
             MESSAGE = 'an argument is not valid', DETAIL = 'tags: a null among them', COLUMN = 'tags',
             HINT = 'give texts';
     END IF;
-    IF NOT isfinite(coalesce(at, now())) THEN
-        RAISE datetime_field_overflow USING
-            MESSAGE = 'an argument is not valid', DETAIL = 'at: ' || at, COLUMN = 'at',
-            HINT = 'give the time of the outcome, or null for now';
+    IF decision_id IS NOT NULL THEN
+        PERFORM tiny_dancer.checked_name('decision_id', record_outcome.decision_id);
     END IF;
     day := floor(moment / 86400);
     IF hold IS NOT NULL THEN
@@ -1704,7 +1777,7 @@ BEGIN
         CASE WHEN decided.chosen IS NULL THEN 'client' ELSE 'learned' END, coalesce(decided.reason, ''), 0,
         decided.confidence, NULL, 'chat', '', false, 1, 0, coalesce(record_outcome.input_tokens, 0),
         coalesce(record_outcome.output_tokens, 0), 0, record_outcome.cost, NULL, coalesce(latency_ms / 1000, 0), NULL,
-        CASE WHEN success THEN '' ELSE 'agent_failed' END, NULL, NULL, '', '', false, 0, '', 0, 0, 0, 0, '',
+        CASE WHEN success THEN '' ELSE 'agent_failed' END, decided.query_hash, NULL, '', '', false, 0, '', 0, 0, 0, 0, '',
         coalesce(record_outcome."user", ''), coalesce(record_outcome.team, ''), coalesce(record_outcome.project, ''),
         coalesce(record_outcome.tags, '{}'), record_outcome.agent,
         coalesce(record_outcome.route, ''), '',
@@ -1746,13 +1819,8 @@ CREATE FUNCTION tiny_dancer.routing_analytics(
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 100000 ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    since double precision := extract(epoch FROM statement_timestamp() - time_range);
+    since double precision := extract(epoch FROM statement_timestamp()) - tiny_dancer.checked_length('time_range', time_range);
 BEGIN
-    IF time_range IS NULL OR time_range <= '0' THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = 'an argument is not valid', DETAIL = 'time_range: ' || coalesce(time_range::text, 'null'),
-            HINT = 'give how long to look back, such as 7 days', COLUMN = 'time_range';
-    END IF;
     IF group_by IS NULL OR group_by NOT IN (
         'agent', 'model', 'upstream', 'endpoint', 'key', 'router', 'routed_by', 'variant', 'role', 'status', 'route', 'user',
         'team', 'project', 'day', 'hour'
@@ -1846,13 +1914,13 @@ CREATE FUNCTION tiny_dancer.optimize_budget(
     LANGUAGE plpgsql STABLE COST 1000000 ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     present double precision := extract(epoch FROM statement_timestamp());
+    since double precision := present - tiny_dancer.checked_length('look_back', look_back);
     asked record;
 BEGIN
-    IF monthly_budget IS NULL OR look_back IS NULL OR look_back <= '0' THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = 'an argument is not valid',
-            DETAIL = CASE WHEN monthly_budget IS NULL THEN 'monthly_budget: null' ELSE 'look_back: ' || coalesce(look_back::text, 'null') END,
-            HINT = 'give USD, and how long to look back, such as 30 days';
+    IF monthly_budget IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'an argument is not valid', DETAIL = 'monthly_budget: null', HINT = 'give USD, 0 or more',
+            COLUMN = 'monthly_budget';
     END IF;
     SELECT jsonb_agg(jsonb_build_array(input_tokens, output_tokens, requests)) AS tokens, sum(requests) AS requests,
         min(first) AS first
@@ -1861,7 +1929,7 @@ BEGIN
         SELECT input_tokens, output_tokens, count(*) AS requests, min(time) AS first
         FROM (
             SELECT input_tokens, output_tokens, time FROM tiny_dancer.request
-            WHERE time >= present - extract(epoch FROM look_back) AND time <= present AND status < 400 AND error = ''
+            WHERE time >= since AND time <= present AND status < 400 AND error = ''
                 AND endpoint IN ('sql', 'chat.completions', 'completions', 'responses', 'messages')
             ORDER BY time DESC LIMIT 100000
         ) AS newest
@@ -1881,7 +1949,8 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION tiny_dancer.optimize_budget(double precision, double precision, double precision, interval) IS
-    'how a month''s budget is best given to agents, for requests like those of late: the highest mean quality it pays for';
+    'how a month''s budget is best given to agents, for requests like those of late: the highest mean quality it pays for. '
+    'Intervals are Python''s: tiny_dancer.spending.optimize_budget over the same tables';
 
 -- The names that users of ruvector's routing call, with their arguments, over the functions of this extension. Part of
 -- tiny_dancer--VERSION.sql.
@@ -1967,16 +2036,16 @@ COMMENT ON FUNCTION tiny_dancer.ruvector_route_multi(text, integer, text) IS
 CREATE FUNCTION tiny_dancer.ruvector_create_route(
     name text,
     description text,
-    embedding real[] DEFAULT NULL,
+    embedding anycompatible DEFAULT NULL::real[],
     target_agent text DEFAULT NULL,
     priority integer DEFAULT 0
 ) RETURNS boolean
-    LANGUAGE sql VOLATILE COST 5000
-BEGIN ATOMIC
-    SELECT tiny_dancer.create_route(name, description, embedding, target_agent, priority);
-END;
+    LANGUAGE plpgsql VOLATILE COST 5000 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN tiny_dancer.create_route(name, description, embedding, target_agent, priority);
+END $$;
 
-COMMENT ON FUNCTION tiny_dancer.ruvector_create_route(text, text, real[], text, integer) IS 'tiny_dancer.create_route';
+COMMENT ON FUNCTION tiny_dancer.ruvector_create_route(text, text, anycompatible, text, integer) IS 'tiny_dancer.create_route';
 
 CREATE FUNCTION tiny_dancer.ruvector_embed(text text) RETURNS real[]
     LANGUAGE sql STABLE STRICT COST 1000
@@ -1992,7 +2061,7 @@ CREATE FUNCTION tiny_dancer.ruvector_semantic_route(
     OUT target_agent text,
     OUT confidence double precision
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE STRICT COST 3000 ROWS 3
+    LANGUAGE sql STABLE COST 3000 ROWS 3
 BEGIN ATOMIC
     SELECT route_name, similarity, target_agent, confidence FROM tiny_dancer.semantic_route(query, top_k);
 END;
@@ -2008,10 +2077,10 @@ CREATE FUNCTION tiny_dancer.ruvector_routing_analytics(
     OUT avg_latency double precision,
     OUT success_rate double precision
 ) RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE COST 100000 ROWS 10
+    LANGUAGE sql STABLE COST 100000 ROWS 10
 BEGIN ATOMIC
     SELECT "group", total_requests, total_cost, avg_latency, success_rate
-    FROM tiny_dancer.routing_analytics(time_range::interval, group_by);
+    FROM tiny_dancer.routing_analytics(tiny_dancer.interval_of('time_range', time_range), group_by);
 END;
 
 COMMENT ON FUNCTION tiny_dancer.ruvector_routing_analytics(text, text) IS 'tiny_dancer.routing_analytics';

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tiny_dancer import _core
 from tiny_dancer.errors import CandidateError, OptionError
+from tiny_dancer.names import hint
 from tiny_dancer.storage.ledger import check_request_history
 from tiny_dancer.storage.values import amount, flag, given, integer, plain, settle, share, stored_text, utc_seconds
 from tiny_dancer.types import PriceTier
@@ -222,10 +223,7 @@ class Agent:
         known = [each.name for each in fields(cls)]
         for name in found:
             if name not in known:
-                from difflib import get_close_matches
-
-                near = get_close_matches(str(name), known, 1)
-                remedy = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"
+                remedy = hint(name, known).rstrip() or f"the fields are {', '.join(known)}"
                 raise CandidateError(f"{where}.{name}", "unknown", remedy)
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) and name != "price_tiers" else value

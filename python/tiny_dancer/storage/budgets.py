@@ -12,10 +12,10 @@ import re
 import time
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, get_args
 
 from tiny_dancer.errors import BudgetError
+from tiny_dancer.names import hint
 from tiny_dancer.storage.periods import check_period
 from tiny_dancer.storage.values import amount, given, plain, settle, stored_text, utc_seconds
 
@@ -115,9 +115,7 @@ def _one_of(name: str, value: object, known: tuple[str, ...]) -> str:
     found = plain(value)
     if isinstance(found, str) and found in known:
         return found
-    near = get_close_matches(str(found).lower(), known, 1, 0.5)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise BudgetError(name, repr(value), f"{hint}The {name}s are {', '.join(known)}")
+    raise BudgetError(name, repr(value), f"{hint(found, known)}The {name}s are {', '.join(known)}")
 
 
 def usd(name: str, value: object, currency: object = _CURRENCY) -> float:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tiny_dancer.config import did_you_mean
 from tiny_dancer.errors import OptionError
+from tiny_dancer.names import did_you_mean
 from tiny_dancer.storage import values
 from tiny_dancer.storage.values import plain
 

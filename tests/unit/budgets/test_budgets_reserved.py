@@ -19,7 +19,7 @@ import pytest
 from tests.budget_faults import MODELS, kill_at_random, kill_at_steps, talking, told
 
 from tiny_dancer import BudgetExceededError, Budgets, ModelInfo, PriceTier, most_cost
-from tiny_dancer.budgets import Hold, keeping, money
+from tiny_dancer.budgets import Hold, money, till
 from tiny_dancer.errors import BudgetError, OptionError, StorageError
 from tiny_dancer.routing.arguments import engine_prices
 from tiny_dancer.storage import Budget, MemoryStorage, SqliteStorage
@@ -453,14 +453,14 @@ def test_a_table_of_another_start_of_the_machine_is_not_believed(
         budgets = Budgets(storage, clock=clock)
         budgets.reserve(2.0, team="a").settle(1.0)
         # The power goes: what the map held is gone, or some of it.
-        keeping._tills.clear()
+        till._tills.clear()
         monkeypatch.setattr(money, "_boot", lambda: "another")
         with Budgets(storage, clock=clock) as after:
             left = after.remaining(team="a")
             assert left is not None and 7.9 - 1e-9 <= left <= 9 - 1
         for nameless in ("", ""):
             monkeypatch.setattr(money, "_boot", lambda nameless=nameless: nameless)
-            keeping._tills.clear()
+            till._tills.clear()
             with Budgets(storage, clock=clock) as again:
                 assert again.remaining(team="a") == left
         budgets._closed = True

@@ -14,8 +14,8 @@ from tests.synthetic import requests
 
 from tiny_dancer.gateway.access.caller import Caller
 from tiny_dancer.gateway.app import Gateway
+from tiny_dancer.gateway.choosing.chooser import Chooser
 from tiny_dancer.gateway.choosing.incoming import parse
-from tiny_dancer.gateway.choosing.plan import Chooser
 from tiny_dancer.gateway.choosing.serving import Serving
 from tiny_dancer.gateway.choosing.sessions import SessionTable
 from tiny_dancer.gateway.configuration.check import check

@@ -28,8 +28,8 @@ const NAMES = new Map([
 const gathered = space(Float32Array)
 
 /**
- * Candidates as the JSON of all but their embeddings, and these as one matrix.
- * @returns {{ json: string, rows: Float32Array | undefined }}
+ * Candidates as the JSON of all but their embeddings, these as one matrix, and their ids.
+ * @returns {{ json: string, rows: Float32Array | undefined, ids: string[] }}
  */
 export function candidatesOf(given, matrix) {
   listOf(given, 'candidates', 'CandidateInvalid')
@@ -84,7 +84,7 @@ export function candidatesOf(given, matrix) {
   }
   const json = asJson(plain, 'candidates', 'CandidateInvalid')
   if (taken !== undefined) gathered.keep(taken)
-  return { json, rows }
+  return { json, rows, ids: plain.map(({ id }) => id) }
 }
 
 /** A query as its JSON but for its embedding. */

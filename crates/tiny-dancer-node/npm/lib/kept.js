@@ -7,6 +7,7 @@ import { check, checkedJson, objectOf } from './given.js'
 import { embeddingOf } from './numbers.js'
 import { known, listOf, present, truthOf } from './options.js'
 import { breakerOf, RANKING, thresholdsOf } from './ranking.js'
+import { nearestRows } from './rows.js'
 
 /** @import { ArtifactConfig, Candidate, CandidateQuery, Embedding, Ranking, RankingConfig } from './shapes.js' */
 
@@ -14,6 +15,8 @@ import { breakerOf, RANKING, thresholdsOf } from './ranking.js'
 export class CandidateRouter {
   #candidates
   #thresholds
+  /** Of the candidates, by their rows. */
+  #ids = []
 
   /**
    * `artifact`: a trained scorer; none is the combination without training. With an encoder, texts of candidates without
@@ -37,8 +40,9 @@ export class CandidateRouter {
    * @returns {void}
    */
   add(candidates, embeddings) {
-    const { json, rows } = candidatesOf(candidates, embeddings)
+    const { json, rows, ids } = candidatesOf(candidates, embeddings)
     call(() => this.#candidates.add(json, rows))
+    for (const id of ids) this.#ids.push(id)
   }
 
   /**
@@ -59,6 +63,8 @@ export class CandidateRouter {
    */
   nearest(embedding, k = 5) {
     const numbers = embeddingOf(embedding, 'embedding')
+    const found = nearestRows(this.#candidates, this.#thresholds, numbers, this.#ids, k)
+    if (found !== undefined) return found
     const json = checkedJson({ ...this.#thresholds, k, now: present() }, '', 'OptionInvalid')
     return JSON.parse(call(() => this.#candidates.rank(json, numbers, false))).decisions
   }

@@ -2,17 +2,22 @@
 
 import { isObject } from './given.js'
 import { ownBytes } from './numbers.js'
-import { momentOf } from './options.js'
+import { momentOf, present } from './options.js'
 import { KEPT, space } from './spaces.js'
 
 /** @import { RoutingResponse } from './shapes.js' */
 
+/** Most candidates one answer gives. */
+const MOST = 100_000
 /** Below so many candidates this is the faster way. */
 const FEW = 1024
 /** Numbers of a candidate as given, property after property: when it was made, uses, the share that helped. */
 const GIVEN = 3
 /** And as answered: row, confidence, uncertainty, whether a light model will do (1) and the score is the last one's (2). */
 const ANSWERED = 4
+
+/** Of a candidate that stays, as found: row, score, confidence, uncertainty, whether a light model will do (1) and it is in the set (2). */
+const FOUND = 5
 
 const embeddingRows = space(Float32Array)
 const givenNumbers = space(Float64Array)
@@ -192,4 +197,27 @@ function decisionsOf(out, ids, k) {
 function orderById(ids, start, end) {
   const same = ids.slice(start, end).sort()
   for (let place = start; place < end; place++) ids[place] = same[place - start]
+}
+
+/** The nearest of candidates that stay, as their JSON says them; undefined where the engine has to be asked by it. */
+export function nearestRows(candidates, thresholds, query, ids, k) {
+  if (candidates.rankVector === undefined || ids.length === 0 || !(Number.isInteger(k) && k >= 1 && k <= MOST)) return undefined
+  const room = FOUND * Math.min(k, ids.length)
+  const out = answeredNumbers.take(room)
+  const { confidence_threshold, max_uncertainty } = thresholds
+  const count = candidates.rankVector(query, present(), confidence_threshold, max_uncertainty, out.subarray(0, room))
+  const found = count < 0 ? undefined : new Array(count)
+  for (let place = 0, at = 0; place < count; place++, at += FOUND) {
+    const flags = out[at + 4]
+    found[place] = {
+      candidate_id: ids[out[at]],
+      score: out[at + 1],
+      confidence: out[at + 2],
+      uncertainty: out[at + 3],
+      use_lightweight: (flags & 1) === 1,
+      in_prediction_set: (flags & 2) === 2,
+    }
+  }
+  answeredNumbers.keep(out)
+  return found
 }

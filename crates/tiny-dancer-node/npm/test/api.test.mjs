@@ -2,7 +2,7 @@
 // project where the package is installed, and says in TINY_DANCER_EXPECTED which engine has to be under it.
 
 import assert from 'node:assert/strict'
-import { copyFileSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -241,6 +241,10 @@ describe('artifacts', () => {
       process.chdir(folder)
       await router.reloadModel()
       assert.deepEqual(router.decide('hi').scores, scores)
+      const gone = mkdtempSync(join(folder, 'gone-'))
+      process.chdir(gone)
+      rmdirSync(gone)
+      refuses(() => new Router({ modelPath: 'served.safetensors' }), 'ArtifactInvalid', 'modelPath')
     } finally {
       process.chdir(before)
     }
@@ -456,6 +460,29 @@ test('CandidateRouter keeps its candidates', async () => {
   const worded = new CandidateRouter({ encoderPath: files.sentences })
   worded.add([{ id: 'tea', text: 'She drinks green tea.' }, { id: 'train', text: 'The train leaves at nine.' }])
   assert.equal(worded.rank({ text: 'When does the railway depart?', k: 1 }).decisions[0].candidate_id, 'train')
+})
+
+test('the nearest are those of a query by JSON, number by number', () => {
+  let state = 11
+  const random = () => (state = (state * 48271) % 2147483647) / 2147483647
+  for (const config of [{}, { enableQuantization: true }, { modelPath: scorerPath, confidenceThreshold: 0.3, maxUncertainty: 0.9 }]) {
+    const router = new CandidateRouter(config)
+    refuses(() => router.nearest([1, 0], 3), 'CandidateInvalid', 'query_embedding')
+    for (let round = 0; round < 20; round++) {
+      const vector = () => Float32Array.from({ length: 24 }, () => random() - 0.5)
+      const same = vector()
+      router.add(Array.from({ length: 7 }, (_, row) => ({ id: `${random()}-${round}-${row}`, embedding: row < 2 ? same : vector(), text: random() < 0.5 ? 'tea' : undefined, accessCount: row })))
+      const embedding = round % 5 === 0 ? same : vector()
+      const k = 1 + Math.floor(random() * 100)
+      const plain = router.rank({ embedding, k, now: Date.now() / 1000 }).decisions.map(({ features: _, ...rest }) => rest)
+      assert.deepEqual(router.nearest(embedding, k), plain)
+    }
+    for (const k of [0, -1, 1.5, 100_001, NaN, '3']) refuses(() => router.nearest(new Float32Array(24), k), 'OptionInvalid', 'k')
+    refuses(() => router.nearest([1, 0], 3), 'CandidateInvalid')
+    refuses(() => router.nearest(new Float32Array(24).fill(NaN), 3), 'CandidateInvalid')
+    refuses(() => router.add([{ id: 'new', embedding: new Float32Array(24) }, { id: 'wide', embedding: [1] }]), 'CandidateInvalid')
+    assert.equal(router.nearest(new Float32Array(24).fill(1), 1000).length, 140, 'all or none are added')
+  }
 })
 
 test('SemanticRouter, ToolSelector, AgentRouter and TaskClassifier answer', async () => {

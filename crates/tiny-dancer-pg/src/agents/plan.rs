@@ -13,8 +13,12 @@ use super::asked::{Asked, no_agent, policy, texts};
 use super::registry::{self, Registry};
 use crate::call::{Call, text};
 use crate::decide::jsonb;
+use crate::doors::SENTENCES;
 use crate::failure::{ARGUMENT, Failure, Result};
 use crate::rows::{self, Rows, number};
+
+/// Most requests that a budget is given to agents for: each is a row of the engine's assignment.
+const MOST_REQUESTS: f64 = 1e6;
 
 crate::functions! {
     route_multi
@@ -48,7 +52,7 @@ fn route_multi(call: &Call) -> Result<Option<Datum>> {
         .ok_or_else(|| refused("num_agents", wanted, "give 1 or more; 2 or more for an ensemble"))?;
     let inferred = asked.required.is_empty() && strategy != "ensemble";
     // Loaded before the agents are asked for: loading may read tables.
-    let encoder = if inferred { Some(crate::artifacts::encoder_named("sentences")?) } else { None };
+    let encoder = if inferred { Some(crate::artifacts::encoder_named(SENTENCES)?) } else { None };
     registry::ask(|Registry { set, choices, capabilities, .. }| {
         if let Some(encoder) = &encoder {
             asked.required = about(encoder, capabilities.iter(), &request, most)?;
@@ -293,6 +297,17 @@ fn allocate_budget(call: &Call) -> Result<Option<Datum>> {
     if budget.is_nan() || budget < 0.0 {
         return Err(refused("monthly_budget", budget, "give USD, 0 or more"));
     }
+    if !(month.is_finite() && month >= 0.0) {
+        return Err(refused("requests_a_month", month, "give a finite number, 0 or more"));
+    }
+    let total: f64 = asked.iter().map(|&(_, _, count)| f64::from(count)).sum();
+    if total > MOST_REQUESTS {
+        let remedy = "give counts that sum to at most 1,000,000: what is asked in which proportions";
+        return Err(refused("tokens", format!("{total} requests"), remedy));
+    }
+    if total == 0.0 {
+        return Ok(None);
+    }
     if let Some(share) = least.filter(|share| !(0.0..=1.0).contains(share)) {
         return Err(refused("quality_threshold", share, "give a mean quality from 0 to 1"));
     }
@@ -301,7 +316,6 @@ fn allocate_budget(call: &Call) -> Result<Option<Datum>> {
     }
     registry::ask(|Registry { set, choices, .. }| {
         let agents = set.len();
-        let total: f64 = asked.iter().map(|&(_, _, count)| f64::from(count)).sum();
         // Of so many requests a month, each of these stands for this many.
         let each = month / total;
         let mut usual = Expectations::with_room(agents);
@@ -309,7 +323,8 @@ fn allocate_budget(call: &Call) -> Result<Option<Datum>> {
         // By what it takes on average, however long the answers here are.
         let slow = |seconds: f64| slowest.is_some_and(|most| seconds.is_nan() || seconds * 1000.0 > most);
         let mut expected = Expectations::with_room(agents * asked.len());
-        for &(input, output, count) in &asked {
+        for &(input, output, count) in asked.iter().filter(|&&(_, _, count)| count > 0) {
+            pgrx::check_for_interrupts!();
             let query = Query {
                 policy: Named::Cost,
                 input_tokens: input,

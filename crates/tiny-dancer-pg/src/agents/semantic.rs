@@ -6,9 +6,10 @@ use pgrx::pg_sys::{self, Datum};
 use tiny_dancer::{Error, ErrorKind};
 
 use super::seen::{Kept, Rows as Visible, Table};
+use crate::arrays::written;
 use crate::call::{Call, text};
 use crate::failure::{Failure, Result};
-use crate::rows::{Rows, number};
+use crate::rows::{Rows, floats, number};
 
 crate::functions! { semantic_route direction }
 
@@ -16,6 +17,8 @@ crate::functions! { semantic_route direction }
 /// `recipes/zero_shot.py`, for the sentence encoder that ships.
 const SCALE: f64 = 16.2;
 const LEAST_LIKENESS: f64 = 0.15;
+/// Routes that are given where nobody says how many.
+const USUAL: i32 = 3;
 
 struct Route {
     name: String,
@@ -41,13 +44,13 @@ fn refused(field: &str, value: impl std::fmt::Display, remedy: &str) -> Failure 
     Error::new(ErrorKind::OptionInvalid, field, value, remedy).into()
 }
 
-/// Numbers of an array of `real`, in the direction they point; `field` says whose they are.
+/// Numbers of an array of `real`; a null is none.
 ///
 /// # Safety
 /// The value is such an array.
-unsafe fn unit(datum: Datum, field: &str) -> Result<Vec<f64>> {
+unsafe fn values(datum: Datum) -> Vec<f32> {
     // SAFETY: as above; both arrays have as many places as are counted.
-    let numbers: Vec<f64> = unsafe {
+    unsafe {
         let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
         let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast();
         let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
@@ -62,17 +65,18 @@ unsafe fn unit(datum: Datum, field: &str) -> Result<Vec<f64>> {
             &raw mut count,
         );
         let value = |at: usize| {
-            if *nulls.add(at) {
-                f64::NAN
-            } else {
-                f64::from(f32::from_bits((*values.add(at)).value() as u32))
-            }
+            if *nulls.add(at) { f32::NAN } else { f32::from_bits((*values.add(at)).value() as u32) }
         };
         (0..count as usize).map(value).collect()
-    };
+    }
+}
+
+/// The direction in which a vector points; `field` says whose it is.
+fn unit(numbers: &[f32], field: &str) -> Result<Vec<f64>> {
     if let Some(place) = numbers.iter().position(|value| !value.is_finite()) {
         return Err(refused(field, format!("[{}] is no finite number", place + 1), "give finite numbers"));
     }
+    let numbers: Vec<f64> = numbers.iter().map(|&value| f64::from(value)).collect();
     let length = numbers.iter().map(|value| value * value).sum::<f64>().sqrt();
     if length <= 0.0 {
         let found = if numbers.is_empty() { "empty" } else { "all 0" };
@@ -93,34 +97,35 @@ fn made(rows: &Visible, _before: Option<Routes>) -> Result<Routes> {
             target: rows.text(row, 3)?.into_owned(),
             priority: rows.datum(row, 4).map_or(0, |datum| datum.value() as i32),
             // SAFETY: the column is such an array, and not null.
-            direction: unsafe { unit(embedding, &format!("embedding of route '{name}'"))? },
+            direction: unit(&unsafe { values(embedding) }, &format!("embedding of route '{name}'"))?,
             name,
         })
     };
     (0..rows.len()).map(route).collect()
 }
 
-/// `direction(embedding real[], field text) → void`: refuses what has none. STRICT.
+/// `direction(embedding text, field text) → real[]`: the numbers of a vector that is written as a list, of those that have
+/// a direction. STRICT.
 fn direction(call: &Call) -> Result<Option<Datum>> {
-    let Some(embedding) = call.datum(0) else { return Ok(None) };
-    // SAFETY: the SQL declaration has real[] here.
-    unsafe { unit(embedding, &call.text(1)?.unwrap_or_default())? };
-    Ok(Some(Datum::from(0)))
+    let (Some(embedding), Some(field)) = (call.text(0)?, call.text(1)?) else { return Ok(None) };
+    let numbers = written(&embedding, &field)?;
+    unit(&numbers, &field)?;
+    Ok(Some(floats(&numbers)))
 }
 
-/// `semantic_route(embedding real[], top_k integer) → SETOF`: the routes whose vectors are most like this one. STRICT.
+/// `semantic_route(embedding real[], top_k integer) → SETOF`: the routes whose vectors are most like this one.
 ///
 /// The confidence is a softmax of all cosines, those below 0 as 0.
 fn semantic_route(call: &Call) -> Result<Option<Datum>> {
     let mut rows = Rows::of(call);
-    let (Some(embedding), Some(most)) = (call.datum(0), call.datum(1)) else { return Ok(None) };
-    let most = most.value() as i32;
+    let Some(embedding) = call.datum(0) else { return Ok(None) };
+    let most = call.datum(1).map_or(USUAL, |most| most.value() as i32);
     let most = usize::try_from(most)
         .ok()
         .filter(|&most| most > 0)
         .ok_or_else(|| refused("top_k", most, "ask for one route or more"))?;
     // SAFETY: the SQL declaration has real[] here.
-    let wanted = unsafe { unit(embedding, "embedding")? };
+    let wanted = unit(&unsafe { values(embedding) }, "embedding")?;
     // Taken out, as policies may call a function that asks in turn.
     let mut kept = KEPT.take();
     TABLE.with(|table| table.refresh(&mut kept, made))?;

@@ -181,6 +181,8 @@ pub struct Outcome {
     pub output_tokens: Option<f64>,
 }
 
+#[cold]
+#[inline(never)]
 pub(super) fn refused(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::CandidateInvalid, field, value, remedy)
 }

@@ -14,6 +14,8 @@
 //! leaves something over. With one sum and many requests the linear programme splits one request only (Dantzig 1957), so
 //! the gap is of the size of one request.
 
+use std::cmp::Ordering;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::sort;
 
@@ -85,11 +87,20 @@ pub struct Assigned {
     pub prices: Vec<f64>,
 }
 
+#[cold]
+#[inline(never)]
 fn impossible(field: &str, value: impl Into<String>, remedy: &str) -> Error {
     let (field, remedy) = (field.to_owned(), remedy.to_owned());
     Error { kind: ErrorKind::NoFeasibleModel, field, value: value.into(), remedy }
 }
 
+/// The order of moves of requests to agents: by a number, then by request.
+fn by_number_and_row(one: &(f64, u32, u32), two: &(f64, u32, u32)) -> Ordering {
+    one.0.total_cmp(&two.0).then(one.1.cmp(&two.1))
+}
+
+#[cold]
+#[inline(never)]
 fn invalid(field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::OptionInvalid, field, value, remedy)
 }
@@ -389,7 +400,7 @@ impl<'a> Solver<'a> {
             let most = if own.is_infinite() { f64::NEG_INFINITY } else { other - own };
             room.push(most);
         }
-        let (above, next, _) = sort::select_by(room, capacity, |one, two| two.total_cmp(one));
+        let (above, next, _) = sort::many::select_by(room, capacity, |one, two| two.total_cmp(one));
         let last = above.iter().copied().fold(f64::INFINITY, f64::min);
         let next = *next;
         let price = if next <= 0.0 {
@@ -522,7 +533,7 @@ impl<'a> Solver<'a> {
             .filter(|&(row, agent)| self.allowed(row, agent as usize))
             .map(|(row, agent)| (self.b[at(row, agent)], row as u32))
             .collect();
-        sort::unstable_by(&mut bounds, |one, two| two.0.total_cmp(&one.0).then(one.1.cmp(&two.1)));
+        sort::many::unstable_by(&mut bounds, |one, two| two.0.total_cmp(&one.0).then(one.1.cmp(&two.1)));
         let mut best = choice.clone();
         let mut least = f64::INFINITY;
         let mut next = 0;
@@ -741,7 +752,7 @@ impl<'a> Solver<'a> {
                     moves.push((value - worth[agent], row as u32, other as u32));
                 }
             }
-            sort::stable_by(&mut moves, |one, two| one.0.total_cmp(&two.0).then(one.1.cmp(&two.1)));
+            sort::many::stable_by(&mut moves, by_number_and_row);
             for (_, row, other) in moves {
                 let (from, to) = (choice[row as usize] as usize, other as usize);
                 if loads[from] > self.capacities[from] && loads[to] < self.capacities[to] {
@@ -777,7 +788,7 @@ impl<'a> Solver<'a> {
                     moves.push((price, row as u32, agent as u32));
                 }
             }
-            sort::stable_by(&mut moves, |one, two| one.0.total_cmp(&two.0).then(one.1.cmp(&two.1)));
+            sort::many::stable_by(&mut moves, by_number_and_row);
             let before = sum;
             for (_, row, agent) in moves {
                 if sum <= self.limit {
@@ -815,11 +826,11 @@ impl<'a> Solver<'a> {
                     if possible && gained > 1e-15 && more <= left {
                         // What costs nothing of the sum comes first, then what gains most for a unit of it.
                         let rate = if more > 0.0 { gained / more } else { f64::INFINITY };
-                        moves.push((rate, row as u32, agent as u32));
+                        moves.push((-rate, row as u32, agent as u32));
                     }
                 }
             }
-            sort::stable_by(&mut moves, |one, two| two.0.total_cmp(&one.0).then(one.1.cmp(&two.1)));
+            sort::many::stable_by(&mut moves, by_number_and_row);
             let mut any = false;
             let mut done = vec![false; self.rows];
             for (_, row, agent) in moves {

@@ -257,6 +257,8 @@ const NOTHING: Expected = Expected {
     utility: f64::NEG_INFINITY,
 };
 
+#[cold]
+#[inline(never)]
 fn invalid(field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::OptionInvalid, field, value, remedy)
 }
@@ -547,6 +549,8 @@ impl AgentSet {
     }
 
     /// The error of a choice that has nothing left.
+    #[cold]
+    #[inline(never)]
     pub(super) fn nobody(&self, removed: &[Option<Removal>]) -> Error {
         const SHOWN: usize = 3;
         let mut value = String::new();

@@ -112,6 +112,8 @@ fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
+#[cold]
+#[inline(never)]
 fn no_json(error: impl std::fmt::Display, field: &str, remedy: &str) -> Error {
     Error::new(ErrorKind::OptionInvalid, field, error, remedy)
 }

@@ -333,6 +333,8 @@ impl AgentSet {
     }
 }
 
+#[cold]
+#[inline(never)]
 pub(super) fn unknown(field: &str, name: &str, near: Option<&str>, what: &str) -> Error {
     let remedy = match near {
         Some(near) => format!("the nearest of the {what} is '{near}'"),

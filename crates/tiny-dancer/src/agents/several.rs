@@ -55,6 +55,8 @@ pub struct Plan {
     pub utility: f64,
 }
 
+#[cold]
+#[inline(never)]
 fn invalid(field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::OptionInvalid, field, value, remedy)
 }

@@ -48,6 +48,8 @@ pub struct Use {
     pub expires_at: Option<f64>,
 }
 
+#[cold]
+#[inline(never)]
 pub(super) fn refused(place: usize, field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::CandidateInvalid, format!("candidates[{place}].{field}"), value, remedy)
 }

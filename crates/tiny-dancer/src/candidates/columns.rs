@@ -34,7 +34,7 @@ pub(crate) struct Held {
 impl Held {
     fn of(terms: &mut Terms, tags: &[u32]) -> Self {
         for kind in [&mut terms.words, &mut terms.pairs, &mut terms.grams] {
-            sort::unstable(kind);
+            sort::many::unstable(kind);
         }
         let words = terms.words.len();
         let pairs = words + terms.pairs.len();
@@ -146,7 +146,7 @@ impl Columns {
             reader.add(value.text, &mut terms);
         }
         let mut tags = terms.words.clone();
-        sort::unstable(&mut tags);
+        sort::many::unstable(&mut tags);
         tags.dedup();
         // Pairs of words are looked for in what was said, not in its labels.
         terms.pairs.clear();

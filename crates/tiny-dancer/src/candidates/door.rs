@@ -244,6 +244,8 @@ impl CandidateDoor {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn rows_for(rows: &[f32], candidates: usize) -> Error {
     let found = format!("{} numbers for {candidates} candidates", rows.len());
     invalid("embeddings", found, "give one row of as many numbers for each candidate")

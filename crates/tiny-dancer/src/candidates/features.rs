@@ -253,7 +253,7 @@ impl CandidateScratch {
         self.names_date = self.has_words && self.named.any();
         let Terms { words, pairs, grams } = &mut self.terms;
         for kind in [words, pairs, grams] {
-            sort::unstable(kind);
+            sort::many::unstable(kind);
             kind.dedup();
         }
         if query.text.is_some() {

@@ -74,7 +74,7 @@ impl Counts {
                 }));
             }
             // Runs that are sorted each.
-            sort::stable_by_key(&mut found, |count| count.term);
+            sort::many::stable_by(&mut found, Count::by_term);
             found.dedup_by(|next, sum| {
                 let same = next.term == sum.term;
                 if same {
@@ -136,7 +136,7 @@ impl Index {
         let rows = columns.ids.len();
         let mut pending: Vec<(u32, Counts)> = self.pending.drain().collect();
         // In the order of rows, so that new ones are put at the ends of lists.
-        sort::unstable_by_key(&mut pending, |(row, _)| *row);
+        sort::many::unstable_by(&mut pending, |one, two| one.0.cmp(&two.0));
         let Some(most) = pending.last().map(|(row, _)| rows.max(*row as usize + 1)) else { return };
         self.after_questions.resize(rows, 0.0);
         self.context_norms.resize(if matrix.is_some() { rows } else { 0 }, 0.0);

@@ -98,6 +98,8 @@ pub struct MatrixScratch {
     best: Vec<f32>,
 }
 
+#[cold]
+#[inline(never)]
 fn refused(field: &str, value: impl fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::CandidateInvalid, field, value, remedy)
 }

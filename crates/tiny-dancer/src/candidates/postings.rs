@@ -4,6 +4,7 @@
 //! that was changed in any order holds what one made at once holds, and every weight has the same bits. Weights are
 //! computed when they are asked for, as those of all terms change with every candidate.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -28,6 +29,13 @@ pub(crate) struct Count {
     pub term: u32,
     /// Occurrences in tenths, times two; the last bit says whether the candidate itself holds the term.
     pub count: u32,
+}
+
+impl Count {
+    /// The order of lists.
+    pub(crate) fn by_term(&self, other: &Self) -> Ordering {
+        self.term.cmp(&other.term)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

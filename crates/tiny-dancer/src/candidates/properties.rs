@@ -129,7 +129,7 @@ impl Properties {
             }
             places.push(self.place(Key::Own(Own::Namespace), Scalar::from(&*path)));
         }
-        sort::unstable(&mut places);
+        sort::many::unstable(&mut places);
         places.dedup();
         let before = std::mem::take(&mut self.rows[row]);
         let after: Box<[u32]> = places.into();

@@ -113,6 +113,8 @@ impl RankScratch {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn option(field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::OptionInvalid, field, value, remedy)
 }
@@ -318,7 +320,7 @@ fn kept_size(
     }
     sort::select_by(order, most - 1, &better);
     let Some(margin) = kept.margin else { return most };
-    sort::unstable_by(&mut order[..most], &better);
+    sort::many::rows_by(&mut order[..most], &mut |one, two| better(one, two));
     let (best, deviation) = (scores[order[0] as usize], deviation(listed));
     let strange = |place: usize| {
         let below = best - scores[order[place] as usize];

@@ -79,7 +79,7 @@ impl CandidateScorer {
         let shift = self.shift(scores);
         order.clear();
         order.extend((0..).zip(&*scores).map(|(row, &score)| falling(score) << 32 | row));
-        sort::unstable(order);
+        sort::many::unstable(order);
         *calibrated = alike && self.is_calibrated();
         let mut before = None;
         ranked.clear();
@@ -111,7 +111,8 @@ fn falling(score: f32) -> u64 {
 }
 
 /// The double that the shortest decimals of an f32 read as, which is what its JSON is read as.
-fn as_written(value: f32) -> f64 {
+#[must_use]
+pub fn as_written(value: f32) -> f64 {
     let wide = f64::from(value);
     if wide.fract() == 0.0 && wide.abs() <= MOST_WHOLE {
         return wide;

@@ -8,35 +8,30 @@ use crate::sort;
 /// Up to this many, most items are refused by one comparison with the last one kept.
 const FEW: usize = 32;
 
-/// Leaves in `items` the `k` that come first by `compare`, in order. Time is linear in the number of items; only what
+/// Leaves in `rows` the `k` that come first by `compare`, in order. Time is linear in the number of rows; only what
 /// is kept is sorted.
-pub fn first_k<T>(items: &mut Vec<T>, k: usize, mut compare: impl FnMut(&T, &T) -> Ordering) {
-    if k == 0 {
-        items.clear();
-        return;
-    }
-    if k >= items.len() {
-        sort::unstable_by(items, compare);
-        return;
-    }
+pub fn first_k(rows: &mut Vec<u32>, k: usize, mut compare: impl FnMut(&u32, &u32) -> Ordering) {
     if k > FEW {
-        sort::select_by(items, k - 1, &mut compare);
-        items.truncate(k);
-        sort::unstable_by(items, compare);
+        if k < rows.len() {
+            sort::many::select_rows_by(rows, k - 1, &mut compare);
+            rows.truncate(k);
+        }
+        sort::many::rows_by(rows, &mut compare);
         return;
     }
-    sort::unstable_by(&mut items[..k], &mut compare);
-    for next in k..items.len() {
-        if compare(&items[next], &items[k - 1]).is_lt() {
-            items.swap(next, k - 1);
+    let first = k.min(rows.len());
+    sort::unstable_by(&mut rows[..first], &mut compare);
+    for next in first..rows.len() {
+        if k > 0 && compare(&rows[next], &rows[k - 1]).is_lt() {
+            rows.swap(next, k - 1);
             let mut place = k - 1;
-            while place > 0 && compare(&items[place], &items[place - 1]).is_lt() {
-                items.swap(place, place - 1);
+            while place > 0 && compare(&rows[place], &rows[place - 1]).is_lt() {
+                rows.swap(place, place - 1);
                 place -= 1;
             }
         }
     }
-    items.truncate(k);
+    rows.truncate(k);
 }
 
 /// Appends to `order` the rows that may be among the `most` first by values that may each be `off` by so much, none
@@ -108,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_head_of_the_sorted_whole(mut items in proptest::collection::vec(any::<i16>(), 0..200), k in 0usize..220) {
+        fn it_is_the_head_of_the_sorted_whole(mut items in proptest::collection::vec(0..5000u32, 0..200), k in 0usize..220) {
             let mut sorted = items.clone();
             sorted.sort_unstable();
             sorted.truncate(k);

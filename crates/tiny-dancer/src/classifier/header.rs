@@ -127,7 +127,7 @@ impl Kind for Header {
             return bad("labels", format!("{} labels", self.labels.len()));
         }
         let mut sorted: Vec<&String> = self.labels.iter().collect();
-        sort::unstable(&mut sorted);
+        sort::many::unstable(&mut sorted);
         if sorted[0].is_empty() || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
             return bad("labels", "a label is empty or given twice".to_owned());
         }

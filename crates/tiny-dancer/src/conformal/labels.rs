@@ -34,7 +34,7 @@ impl LabelScratch {
         self.order.clear();
         self.order.extend(0..probabilities.len() as u32);
         let probability = |label: u32| probabilities[label as usize];
-        sort::unstable_by(&mut self.order, |&a, &b| {
+        sort::many::rows_by(&mut self.order, &mut |&a, &b| {
             probability(b).total_cmp(&probability(a)).then(a.cmp(&b))
         });
     }

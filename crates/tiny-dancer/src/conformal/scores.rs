@@ -53,7 +53,7 @@ impl Scores {
         let room = most_knots as f64;
         let step = if groups.is_none() { (rows / room).ceil() } else { rows / room };
         let mut sorted: Vec<(f32, f64)> = scores.iter().copied().map(rounded_up).zip(weights).collect();
-        sort::unstable_by(&mut sorted, |a, b| a.0.total_cmp(&b.0));
+        sort::many::unstable_by(&mut sorted, |a, b| a.0.total_cmp(&b.0));
         let (mut knots, mut weight) = (Vec::with_capacity(most_knots), 0.0);
         for (score, own) in sorted {
             weight += own;

@@ -174,7 +174,7 @@ impl Options {
             }
             let set_start = self.sets.len();
             self.sets.extend(option.iter().take(MOST_COMPARED).map(|token| token.hash));
-            sort::unstable(&mut self.sets[set_start..]);
+            sort::many::unstable(&mut self.sets[set_start..]);
             dedup_from(&mut self.sets, set_start);
             self.set_ends.push(self.sets.len());
         }
@@ -182,7 +182,7 @@ impl Options {
         let stem = tokens.iter().take_while(|token| (token.start as usize) < self.stem_end);
         let telling = stem.filter(|t| t.kind == TokenKind::Word && lexicon.flags(t.hash) & flag::STOP == 0);
         self.stem_set.extend(telling.map(|token| token.hash));
-        sort::unstable(&mut self.stem_set);
+        sort::many::unstable(&mut self.stem_set);
         self.stem_set.dedup();
 
         let lengths = || self.ranges.iter().map(|&(start, end)| (end - start) as f32);
@@ -202,7 +202,7 @@ impl Options {
             stem_overlap += share(common(set(first), &self.stem_set), set(first).len());
         }
         let firsts = &mut first_hashes[..options];
-        sort::unstable(firsts);
+        sort::many::unstable(firsts);
         let distinct = 1 + firsts.windows(2).filter(|pair| pair[0] != pair[1]).count();
 
         put(options as f32);

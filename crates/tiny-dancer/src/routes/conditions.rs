@@ -126,10 +126,14 @@ pub(super) struct Asked<'a> {
     pub(super) context: &'a Context,
 }
 
+#[cold]
+#[inline(never)]
 fn invalid(field: String, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::ArtifactInvalid, field, value, remedy)
 }
 
+#[cold]
+#[inline(never)]
 fn unknown(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::RequestInvalid, field, value, remedy)
 }

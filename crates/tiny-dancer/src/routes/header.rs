@@ -215,7 +215,7 @@ impl Kind for Header {
             ));
         }
         let mut names: Vec<&String> = self.routes.iter().map(|route| &route.name).collect();
-        sort::unstable(&mut names);
+        sort::many::unstable(&mut names);
         if names[0].is_empty() {
             return Err(invalid("routes[].name", "empty", "give every route a name"));
         }

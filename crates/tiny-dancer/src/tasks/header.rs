@@ -118,7 +118,7 @@ impl Kind for Header {
     fn check(&self) -> Result<()> {
         let bad = |field: &str, value: String| Err(invalid(field, value, "train the artifact again"));
         let mut names: Vec<&String> = self.categories.iter().collect();
-        sort::unstable(&mut names);
+        sort::many::unstable(&mut names);
         let unusable = |name: &str| name.is_empty() || name == UNKNOWN;
         if names.is_empty()
             || names.len() > MOST

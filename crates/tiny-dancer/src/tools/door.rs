@@ -50,6 +50,8 @@ struct Found<'a> {
     considered: usize,
 }
 
+#[cold]
+#[inline(never)]
 fn refused(field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::RequestInvalid, field, value, remedy)
 }

@@ -78,7 +78,7 @@ impl Kind for Header {
             return bad("tools", format!("{} tools", self.tools.len()));
         }
         let mut sorted: Vec<&String> = self.tools.iter().collect();
-        sort::unstable(&mut sorted);
+        sort::many::unstable(&mut sorted);
         if sorted[0].is_empty() || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
             return bad("tools", "an id is empty or given twice".to_owned());
         }

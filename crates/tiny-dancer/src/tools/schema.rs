@@ -52,10 +52,14 @@ impl Definition {
     }
 }
 
+#[cold]
+#[inline(never)]
 pub(super) fn refused(field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::CandidateInvalid, field, value, remedy)
 }
 
+#[cold]
+#[inline(never)]
 fn broken(fault: Fault, field: &str) -> Error {
     Error { kind: ErrorKind::CandidateInvalid, ..fault.of(field) }
 }

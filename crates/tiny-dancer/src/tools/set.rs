@@ -294,10 +294,10 @@ impl Counts {
     }
 
     fn held(mut self) -> Held {
-        sort::unstable(&mut self.written);
+        sort::many::unstable(&mut self.written);
         self.written.dedup();
         let of = self.of.map(|mut counts| {
-            sort::unstable_by_key(&mut counts, |count| count.term);
+            sort::many::stable_by(&mut counts, Count::by_term);
             counts.dedup_by(|next, sum| {
                 let same = next.term == sum.term;
                 if same {
@@ -566,7 +566,7 @@ impl ToolSet {
         for (signal, found) in
             [(WORDS, &mut terms.words), (GRAMS, &mut terms.grams), (PAIRS, &mut terms.pairs)]
         {
-            sort::unstable(found);
+            sort::many::unstable(found);
             found.dedup();
             if !found.is_empty() {
                 self.lists[signal].sum_rarer(found, if signal == GRAMS { most } else { u32::MAX }, column);
@@ -732,7 +732,7 @@ impl ToolSet {
             scores[of_b].total_cmp(&scores[of_a]).then_with(|| self.tools[of_a].id.cmp(&self.tools[of_b].id))
         };
         first_k(order, most, |&a, &b| kept[b as usize].cmp(&kept[a as usize]).then_with(|| better(a, b)));
-        sort::unstable_by(order, |&a, &b| better(a, b));
+        sort::many::rows_by(order, &mut |&a, &b| better(a, b));
         selected.clear();
         for &row in &*order {
             let (row_relevance, kept) = (relevance[row as usize].min(1.0), kept[row as usize]);

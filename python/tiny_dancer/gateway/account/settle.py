@@ -15,7 +15,7 @@ from tiny_dancer.types import RequestRecord
 if TYPE_CHECKING:
     from tiny_dancer.gateway.account.background import Accounting
     from tiny_dancer.gateway.account.progress import Progress
-    from tiny_dancer.gateway.choosing.plan import Chooser
+    from tiny_dancer.gateway.choosing.chooser import Chooser
     from tiny_dancer.observability.metrics import Metrics
 
 _NO_USAGE = Usage()

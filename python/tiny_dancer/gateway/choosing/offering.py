@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tiny_dancer.gateway.choosing.plan import router_of
+from tiny_dancer.gateway.choosing.chooser import router_of
 from tiny_dancer.gateway.configuration.settings import ToolSelection
 from tiny_dancer.gateway.tools.searches import search_of
 from tiny_dancer.gateway.tools.selecting import PROTOCOLS, RouterTools

@@ -37,7 +37,7 @@ _REMEDY: Final = "relax what removes most of them, or name an agent"
 
 
 class AsksFor(Protocol):
-    """A request, as of :class:`tiny_dancer.gateway.choosing.plan.Asked`."""
+    """A request, as of :class:`tiny_dancer.gateway.choosing.asked.Asked`."""
 
     serving: Serving
     incoming: Incoming

@@ -11,8 +11,8 @@ import copy
 import random
 from typing import TYPE_CHECKING, Final
 
-from tiny_dancer.config import nearest
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

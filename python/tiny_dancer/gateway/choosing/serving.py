@@ -7,12 +7,10 @@ import hashlib
 import random
 from contextlib import ExitStack
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer import _core
-from tiny_dancer.config import did_you_mean
 from tiny_dancer.errors import ArtifactError, ConfigError, OptionError
 from tiny_dancer.gateway.choosing.agents import ServedAgents
 from tiny_dancer.gateway.choosing.drift import Drift
@@ -23,6 +21,7 @@ from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.tools.selecting import RouterTools
 from tiny_dancer.gateway.upstream.clients.connect import connect
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel, UpstreamServer
+from tiny_dancer.names import did_you_mean, near
 from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion
 from tiny_dancer.registry.reload import Sourced
 from tiny_dancer.routing.decider import Decider
@@ -350,8 +349,8 @@ class Serving:
                         continue
                     if -1 <= threshold <= 1:
                         return RouterTarget(target.router, target.policy, threshold)
-        near = get_close_matches(name[:100], self.names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else "GET /v1/models lists what there is."
+        like = near(name[:100], self.names)
+        hint = f"did you mean {' or '.join(like)}?" if like else "GET /v1/models lists what there is."
         raise GatewayError(
             404, f"The model '{name[:200]}' does not exist; {hint}", param="model", code="model_not_found"
         )

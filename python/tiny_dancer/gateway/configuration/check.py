@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from tiny_dancer.config import did_you_mean, load, raise_all
+from tiny_dancer.config import load, raise_all
 from tiny_dancer.errors import ConfigError, OptionError
 from tiny_dancer.gateway.configuration import prices
 from tiny_dancer.gateway.configuration.address import parse_address
 from tiny_dancer.gateway.configuration.settings import AGENT_POLICIES, EVERYBODY, Canned, GatewayConfig
+from tiny_dancer.names import did_you_mean
 from tiny_dancer.routing.rules import Rule
 from tiny_dancer.routing.walk import CHAIN, CannedAnswer, chain_of, find_cycle
 

@@ -20,6 +20,8 @@ from tiny_dancer.gateway.access.payers import header_text
 from tiny_dancer.gateway.access.purse import purse_of
 from tiny_dancer.gateway.account.funding import Funding, beside
 from tiny_dancer.gateway.account.tokens import Prompt
+from tiny_dancer.gateway.choosing.asked import Asked
+from tiny_dancer.gateway.choosing.chooser import named
 from tiny_dancer.gateway.choosing.incoming import (
     LONGEST_NAME,
     NO_OPTIONS,
@@ -30,7 +32,6 @@ from tiny_dancer.gateway.choosing.incoming import (
     read_model,
 )
 from tiny_dancer.gateway.choosing.offering import search_in
-from tiny_dancer.gateway.choosing.plan import Asked, named
 from tiny_dancer.gateway.choosing.targets import AgentsTarget, RouterTarget
 from tiny_dancer.gateway.endpoints import not_allowed
 from tiny_dancer.gateway.errors import AnswerCut, GatewayError, storage_unavailable

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiny_dancer import _core
 from tiny_dancer.errors import CandidateError, OptionError
+from tiny_dancer.names import least_far
 from tiny_dancer.routing.requests import as_engine
 from tiny_dancer.storage.agents import (
     DEFAULT_HALF_LIFE_S,
@@ -201,10 +202,8 @@ class AgentRegistry:
     def _known(self, name: str) -> AgentRecord:
         found = self._records.get(name)
         if found is None:
-            from difflib import get_close_matches
-
-            near = get_close_matches(str(name), list(self._records), 1, 0.0)
-            raise CandidateError("agent", name, f"the nearest is {near[0]!r}" if near else "there are no agents")
+            near = least_far(name, self._records)
+            raise CandidateError("agent", name, f"the nearest is {near!r}" if near else "there are no agents")
         return found
 
     def statistics(self, name: str) -> Mapping[str, Any]:
@@ -268,10 +267,8 @@ class AgentRegistry:
         known = self.capabilities
         for each in capabilities:
             if each not in known:
-                from difflib import get_close_matches
-
-                near = get_close_matches(str(each), known, 1, 0.0)
-                remedy = f"the nearest is {near[0]!r}" if near else "no agent has any"
+                near = least_far(each, known)
+                remedy = f"the nearest is {near!r}" if near else "no agent has any"
                 raise OptionError("capabilities", each, remedy)
         wanted = set(capabilities)
         return tuple(each.name for each in self.agents if each.active and wanted <= set(each.capabilities))

@@ -7,13 +7,13 @@ import json
 import math
 import warnings
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tiny_dancer._core.timestamps import seconds_since_epoch
 from tiny_dancer.errors import CandidateError, DataError
+from tiny_dancer.names import hint
 from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
 from tiny_dancer.training.data import arrow
 from tiny_dancer.training.data.columns import IGNORED_COLUMNS, Checker, open_table
@@ -196,10 +196,9 @@ def read_questions(path: Path | str, memories: Memories, *, require_evidence: bo
     conversations = checker.filled("conversation", "name the question's conversation")
     for row, name in enumerate(conversations):
         if name not in memories.conversations:
-            near = get_close_matches(name, memories.conversations, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            meant = hint(name, memories.conversations)
             raise checker.fault(
-                "conversation", row, name, f"{hint}{memories.name} has no memories of it: add them"
+                "conversation", row, name, f"{meant}{memories.name} has no memories of it: add them"
             )
     texts = checker.filled("question", "ask something, or drop the row")
     times = _times(checker, "asked_at")

@@ -15,10 +15,10 @@ columns that are models for sure they are refused, since they may be anything. N
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from tiny_dancer.errors import DataError
+from tiny_dancer.names import hint
 from tiny_dancer.training.data import featurised, logs, long
 from tiny_dancer.training.data.columns import COST, IGNORED_COLUMNS, KNOWN_COLUMNS, LATENCY, NOT_A_MODEL, RESPONSE
 
@@ -88,9 +88,8 @@ def chosen_models(checkers: Sequence[Checker], models: Sequence[str] | None, unu
     if models is not None:
         for model in models:
             if model not in candidates:
-                near = get_close_matches(model, candidates, 1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                raise DataError("models", f"unknown model {model!r}", f"{hint}known: {', '.join(candidates)}")
+                meant = hint(model, candidates)
+                raise DataError("models", f"unknown model {model!r}", f"{meant}known: {', '.join(candidates)}")
         return tuple(models)
     usable: dict[str, None] = {}
     measured: dict[str, None] = {}

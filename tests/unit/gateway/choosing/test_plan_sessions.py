@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.unit.gateway.gateways import ARTIFACTS, CHEAP, DEAR, EASY, HARD, configured, model, plan
 
-from tiny_dancer.gateway.choosing.plan import Chooser, Plan
+from tiny_dancer.gateway.choosing.chooser import Chooser
 from tiny_dancer.gateway.choosing.serving import Serving
 from tiny_dancer.gateway.choosing.sessions import SessionTable
 from tiny_dancer.gateway.configuration.settings import Sessions
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.routing.resilient import ResilientRouter
+
+if TYPE_CHECKING:
+    from tiny_dancer.gateway.choosing.plan import Plan
 
 # The dear model with its prefix cached costs less than the cheap one that has to read all of it.
 MODELS = {

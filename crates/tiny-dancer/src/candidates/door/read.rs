@@ -190,6 +190,8 @@ impl Stop {
 
 pub(super) type Read<T> = std::result::Result<T, Stop>;
 
+#[cold]
+#[inline(never)]
 pub(super) fn invalid(field: &str, value: impl std::fmt::Display, remedy: impl Into<String>) -> Error {
     Error::new(ErrorKind::CandidateInvalid, field, value, remedy)
 }
@@ -241,6 +243,8 @@ fn members(
     })
 }
 
+#[cold]
+#[inline(never)]
 fn unknown(place: &str, name: &str, known: &[&str]) -> Error {
     let nearest = known.iter().min_by_key(|other| edits(name, other)).copied().unwrap_or_default();
     let hint = if edits(name, nearest) * 2 <= nearest.len() {

@@ -22,6 +22,8 @@ const WORDS: &str = "$and, $or, $nor, $not, $id, $group, $namespace, $created_at
                      $confidence";
 const ONE_VALUE: &str = "give text, a number, true or false";
 
+#[cold]
+#[inline(never)]
 fn refused(field: &str, value: impl std::fmt::Display, remedy: impl Into<String>) -> Error {
     Error::new(ErrorKind::CandidateInvalid, field, value, remedy)
 }
@@ -257,6 +259,8 @@ fn subject(name: String, field: &str) -> Result<(Subject, Takes)> {
     })
 }
 
+#[cold]
+#[inline(never)]
 fn unknown(field: &str) -> Error {
     refused(field, "an unknown word", format!("words are {WORDS}; operators of a key are {OPERATORS}"))
 }
