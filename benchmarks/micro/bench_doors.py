@@ -37,12 +37,16 @@ class Engine:
         built = printed("cargo", "build", "--quiet", "--locked", "--release", *example)
         programs = [json.loads(line).get("executable") for line in built.splitlines()]
         self.program = next(filter(None, programs))
-        self.files = (given.artifact, given.encoder, given.requests, given.vectors)
+        self.routers = (given.artifact, given.encoder), (given.edge, "")
+        self.files = (given.requests, given.vectors)
 
     def measure(self) -> dict[str, float]:
-        """Microseconds a decision and a ranking."""
-        found: dict[str, float] = json.loads(printed(self.program, *map(str, self.files), str(ROUNDS)))
-        return found
+        """Microseconds a decision and a ranking, and a decision by the router that needs no encoder."""
+        whole, edge = (
+            json.loads(printed(self.program, *map(str, (*router, *self.files)), str(ROUNDS)))
+            for router in self.routers
+        )
+        return {**whole, "edge_us": edge["decide_us"]}
 
 
 def main() -> None:
@@ -68,6 +72,9 @@ def main() -> None:
                 "100 x 384 candidates": None
                 if found.rank_us is None
                 else beside(found.rank_us, before["rank_us"], after["rank_us"]),
+                "decision without encoder": None
+                if found.edge_us is None
+                else beside(found.edge_us, before["edge_us"], after["edge_us"]),
                 "what": found.note,
                 **found.extra,
             }

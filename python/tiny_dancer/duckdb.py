@@ -415,11 +415,13 @@ def _number(value: Any) -> float:
 
 def _plain(value: Any) -> Any:
     """Decimal numbers as floats: what is written with a point is decimal in DuckDB."""
-    return value if value is None or isinstance(value, str | int | float | list) else float(value)
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _matrix(scalar: Any) -> Any:
     """Embeddings of one row as an array [n, D] where that is what they are, else as they are; None for none."""
+    if not pa.types.is_nested(scalar.type):
+        return scalar.as_py()
     vectors = scalar.values
     if vectors is None:
         return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiny_dancer.errors import CandidateError, OptionError, RequestError, TinyDancerError
+from tiny_dancer.errors import CandidateError, OptionError, RequestError
 from tiny_dancer.sql import Functions
 from tiny_dancer.sql.functions import AgentRow, DecisionRow, RankedRow, RouteRow, TaskRow
 
@@ -88,7 +88,7 @@ def _register_own(connection: sqlite3.Connection, calls: _Calls) -> None:
         def call(*given: Any) -> Any:
             try:
                 return function(*given)
-            except TinyDancerError as error:
+            except Exception as error:
                 last[0] = f"{type(error).__name__}: {error}"  # type: ignore[call-overload]
                 raise
 
@@ -269,7 +269,10 @@ def _after(functions: Functions) -> Callable[..., Any]:
 
 def _vector(value: Any) -> Any:
     """A JSON array of numbers, or float32 as :meth:`Functions.embed` gives them here."""
-    if isinstance(value, bytes) and len(value) % 4 == 0:
+    if isinstance(value, bytes):
+        if len(value) % 4:
+            remedy = "give float32, four bytes a number, as tiny_dancer_embed does"
+            raise CandidateError("embedding", f"{len(value)} bytes", remedy)
         return np.frombuffer(value, "<f4")
     return None if value is None else _list(value, "embedding")
 

@@ -28,8 +28,8 @@ SAME: tuple[tuple[str, tuple[Any, ...], tuple[Any, ...]], ...] = (
     ("rank", (RED, IDS, TEXTS, None, None, None), (RED, IDS, TEXTS)),
     ("rank", (None, IDS, None, VECTORS, VECTOR, None), (None, IDS, None, VECTORS, VECTOR, NONE)),
 )
-"""Function, arguments with a NULL, and others that are to have the same answer. ``checksum`` stands for that of what
-decides."""
+"""Function, arguments with a NULL, and others that are to have the same answer. ``checksum`` stands for that
+of what decides."""
 
 NULL: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("decide_model", (None,)),

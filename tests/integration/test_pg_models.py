@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -646,6 +649,81 @@ def test_candidates_are_ranked_as_the_engine_ranks_them(sql: Connection) -> None
         assert found[2][1] is None and "NaN" in found[2][2]
     assert ranked(sql, "'x', '{}'") == []
     assert ranked(sql, "'x', NULL") == []
+
+
+def test_a_ranking_can_be_cancelled_and_is_not_by_any_other_signal(sql: Connection) -> None:
+    sql.execute("CREATE TEMP TABLE many AS SELECT array_agg(i::text) AS ids FROM generate_series(1, 300000) AS i")
+    ask = "SELECT candidate_id FROM many, tiny_dancer.rank('299999', ids, ids, options := '{\"k\": 1}') AS found"
+    sql.execute("SET statement_timeout = '50ms'")
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        sql.execute(ask)
+    sql.execute("SET statement_timeout = 0")
+    done = threading.Event()
+
+    def alarm() -> None:
+        while not done.wait(0.001):
+            os.kill(sql.info.backend_pid, signal.SIGALRM)
+
+    thread = threading.Thread(target=alarm)
+    thread.start()
+    try:
+        few = ask.replace("ids, ids,", "ids[:50000] || '299999'::text, ids[:50000] || '299999'::text,")
+        assert one(sql, few) == "299999"
+    finally:
+        done.set()
+        thread.join()
+    # The error of a candidate of a later part says its place among all.
+    again = "SELECT * FROM many, tiny_dancer.rank('x', ids[:5000] || '77'::text)"
+    assert refused(sql, again)[:2] == ("TD009", "candidates[5000].id: 77")
+
+
+def test_vectors_are_of_any_type_that_is_a_list_of_numbers(sql: Connection) -> None:
+    ask = "SELECT candidate_id FROM tiny_dancer.rank(NULL, '{{a,b}}', NULL, {}, {})"
+    sets = (
+        "'{{1,0},{0,1}}'::real[]",
+        "ARRAY[[1.0, 0], [0, 1]]",
+        "ARRAY[[1, 0], [0, 1]]",
+        "'{{1,0},{0,1}}'::float8[]",
+    )
+    vectors = (
+        "'{0,1}'", "'[0, 1]'", "'{0,1}'::real[]", "'{0,1}'::float8[]", "ARRAY[0, 1]", "ARRAY[0, 1.0]",
+        "'[0, 1]'::jsonb", "'{0,1}'::text", "'{0,1}'::varchar", "'{0,1}'::text[]",
+    )  # fmt: skip
+    for matrix in sets:
+        assert one(sql, ask.format(matrix, vectors[0])) == "b"
+    for vector in vectors:
+        assert one(sql, ask.format(sets[0], vector)) == "b", vector
+    for vector, detail in (
+        ("true", "embedding: t (boolean)"),
+        ("7", "embedding: 7 (integer)"),
+        ("'x'", "embedding: x"),
+        ("'{\"a\": 1}'::jsonb", 'embedding: "a": 1 (jsonb)'),
+        ("'{{0,1}}'::int[]", "embedding: {0 (integer[])"),
+        ("'{0,NULL}'::int[]", "embedding: NULL (integer[])"),
+        ("''", "embedding: empty"),
+        (f"'{'x' * 50}'", f"embedding: {'x' * 40}…"),
+    ):
+        state, said, hint = refused(sql, ask.format(sets[0], vector))
+        assert (state, said) == ("22023", detail) and "give real[]" in (hint or "")
+    assert refused(sql, ask.format("'{{1,0},{0,1}}'", vectors[0]))[:2] == (
+        "22023",
+        "embeddings: of the type unknown",
+    )
+    assert refused(sql, ask.format("ARRAY['x']", vectors[0]))[:2] == ("22023", "embeddings: an array of text")
+
+
+def test_a_dump_of_an_earlier_version_can_be_restored_into_this_one() -> None:
+    server = extended()
+    earlier, restored, file = server.database(), server.database(), server.folder / "earlier.sql"
+    with psycopg.connect(earlier, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION tiny_dancer VERSION '0.0.1'")
+        one(connection, "SELECT tiny_dancer.load_artifact('x', %s)", ENCODED.read_bytes())
+        before = model(connection, artifact="x")
+    file.write_text(server.program("pg_dump", "--dbname", earlier), encoding="utf-8")
+    server.program("psql", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", restored, "--file", str(file))
+    with psycopg.connect(restored, autocommit=True) as connection:
+        assert model(connection, artifact="x") == before
+        assert one(connection, "SELECT extversion FROM pg_extension WHERE extname = 'tiny_dancer'") != "0.0.1"
 
 
 def test_arrays_that_do_not_fit_are_refused(sql: Connection) -> None:

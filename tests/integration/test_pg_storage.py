@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from tests.contract.candidates import NOW
 from tests.contract.requests import request
+from tests.integration.doors import ROOT
 from tests.integration.pg_cluster import database, extended, name
 from tests.integration.test_postgres_storage import all_of, fill
 from tests.postgres import emptied
@@ -42,6 +46,39 @@ def test_who_owns_the_database_may_use_it_as_the_storage_does() -> None:
     with PostgresStorage(server.url("stored", user="storing")) as storage:
         fill(storage)
         assert storage.verify().candidates == 2
+
+
+def test_rows_move_into_the_extension_by_the_servers_own_tools() -> None:
+    """The guide's commands, as it has them, by an owner of the database who is no superuser."""
+    guide = (ROOT / "docs" / "guides" / "storage-postgresql.md").read_text(encoding="utf-8")
+    (block,) = (each for each in guide.split("\n\n") if each.startswith("    pg_dump --data-only"))
+    server = extended()
+    server.sql("CREATE ROLE mover LOGIN")
+    server.sql("CREATE DATABASE moved OWNER mover TEMPLATE template0")
+    url = server.url("moved", user="mover")
+    with PostgresStorage(url) as storage, Budgets(storage) as budgets:
+        fill(storage)
+        storage.insert_budget(Budget("team", "research", limit=1.0))
+        budgets.refresh()
+        with budgets.reserve(0.4, team="research") as hold:
+            hold.settle(0.4)
+    with PostgresStorage(url, read_only=True) as storage:
+        before = all_of(storage)
+    commands = block.replace("postgresql://…", shlex.quote(url)).replace(
+        "rows.sql", str(server.folder / "rows.sql")
+    )
+    path = f"{server.bin}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-e", "-c", commands], capture_output=True, text=True, check=False, env=os.environ | {"PATH": path}
+    )
+    assert done.returncode == 0, done.stderr
+    with PostgresStorage(url) as storage:
+        assert all_of(storage) == before
+        storage.insert_candidate(CandidateRecord("one more", text="of a number that nobody has yet"))
+        storage.record_requests([request("one more", NOW, model="m", cost=0.5)])
+    remaining = "SELECT tiny_dancer.budget_remaining(team := 'research')"
+    assert [float(row[0]) for row in server.sql(remaining, database="moved")] == [0.6]
+    assert server.sql("SELECT count(*) FROM before.candidate", database="moved") == [(len(before[0]),)]
 
 
 def test_functions_and_storage_see_the_same_agents_and_budgets() -> None:

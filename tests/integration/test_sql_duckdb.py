@@ -131,6 +131,15 @@ def test_null_is_null(connection: Any) -> None:
         "SELECT tiny_dancer_cost(x, 'weak') IS NULL FROM (VALUES ('a'), (NULL), ('b')) v(x)"
     )
     assert mixed.fetchall() == [(False,), (True,), (False,)]
+    # Columns and constants, whole vectors of them and parts.
+    rows = connection.execute(
+        "SELECT i % 3 = 0 AS request, i % 2 = 0 AS options, bool_and(model IS NULL), bool_and(model = 'strong')"
+        " FROM (SELECT i, tiny_dancer_decide_model(CASE WHEN i % 3 > 0 THEN 'one ' || i END,"
+        ' CASE WHEN i % 2 > 0 THEN \'{"pin": "strong"}\' END) AS model FROM range(6000) AS t(i))'
+        " GROUP BY ALL ORDER BY ALL"
+    )
+    told, asked = [(False, False, False, True), (False, True, False, False)], rows.fetchall()
+    assert asked == [*told, (True, False, True, None), (True, True, True, None)]
 
 
 def test_a_cost_that_nobody_knows_is_null() -> None:
@@ -169,6 +178,14 @@ def test_a_cost_that_nobody_knows_is_null() -> None:
         ("rank('x', ['a'], ['b'], NULL, NULL, {'depth': 1})", "OptionError: options.depth: 1; the options are k"),
         ("rank('x', ['a'], NULL, [[1.0, 2.0]], [1.0])", "CandidateError: embedding"),
         ("rank('x', ['a', 'b'], NULL, [[1.0, 2.0], [1.0]])", "CandidateError: candidates[1].embedding"),
+        ("rank('x', ['a'], 't')", "CandidateError: texts: a str; give a list, one an id"),
+        ("rank('x', ['a'], NULL, 1, [1.0])", "CandidateError: embeddings: a int; give a list, one an id"),
+        ("rank('x', ['a'], ['b'], NULL, ['x'])", "CandidateError: embedding: list; give a sequence of numbers"),
+        ("rank('x', ['a'], NULL, [[]]::FLOAT[][], [])", "CandidateError: candidates[0].embedding: shape (0,)"),
+        (
+            "choose_among('[]', '{}', DATE '2026-12-01')",
+            "OptionError: half_life: 2026-12-01; give seconds, or NULL",
+        ),
         ("classify(' ')", "RequestError: text: "),
         ("semantic_route('')", "RequestError: text: "),
         ("decide_by('00', 'x')", "ArtifactError: checksum: 00; register it: what answers here is "),

@@ -127,6 +127,12 @@ FAULTS = [
     ("rank('x', '[1]', '[\"a\"]')", "CandidateError: ids[0]: int; give every candidate an id"),
     ("rank('x', '[\"a\"]', '[]')", "CandidateError: texts: 0 for 1 ids; give one an id"),
     ("rank('x', '[\"a\"]', NULL, '[[1, 2]]', '[1]')", "CandidateError: embedding"),
+    (
+        "rank('x', '[\"a\"]', NULL, '[[1, 2]]', x'00')",
+        "CandidateError: embedding: 1 bytes; give float32, four bytes",
+    ),
+    ("rank('x', '[\"a\"]', NULL, NULL, '[\"b\"]')", "CandidateError: embedding: list; give a sequence of numbers"),
+    ("choose_among('[]', '{}', 'x')", "OptionError: half_life: x; give seconds, or NULL where nothing fades"),
     ("rank('x', '[\"a\"]', NULL, '[[1, \"b\"]]')", "CandidateError: candidates[0].embedding"),
     ("rank('x', '[\"a\"]', NULL, '[\"zz\"]', '[1]')", "CandidateError: embeddings[0]: 'zz'; give numbers, or hex"),
     ("rank('x', '[\"a\"]', NULL, '[\"0000\"]', '[1]')", "CandidateError: embeddings[0]: '0000'; give numbers"),

@@ -26,6 +26,7 @@ class Given:
     Attributes:
         artifact: the default router.
         encoder: the one it needs.
+        edge: the router that needs none.
         requests: a JSON list of texts; a decision takes a text, and gives model and reason.
         candidates: JSON: ``dimensions``, ``query`` (numbers) and ``rows`` (lists of numbers).
         vectors: the same as float32: how many numbers a row, the query, the rows.
@@ -35,6 +36,7 @@ class Given:
 
     artifact: Path
     encoder: Path
+    edge: Path
     requests: Path
     candidates: Path
     vectors: Path
@@ -52,12 +54,14 @@ class Measured:
             where there is no way by numbers.
         note: what is in it.
         extra: other figures by their names.
+        edge_us: microseconds a decision by the router that needs no encoder; None where there is no build for it.
     """
 
     decide_us: float
     rank_us: float | None = None
     note: str = ""
     extra: dict[str, float] = field(default_factory=dict)
+    edge_us: float | None = None
 
 
 DIMENSIONS, ROWS = 384, 100
@@ -75,7 +79,8 @@ def prepared(data: Path, folder: Path, rounds: int) -> Given:
     candidates.write_text(json.dumps(known), encoding="utf-8")
     vectors.write_bytes(np.concatenate([[DIMENSIONS], query, rows.ravel()]).astype(np.float32).tobytes())
     artifact, encoder = data / "default.safetensors", data / "encoder.safetensors"
-    return Given(artifact, encoder, requests, candidates, vectors, rounds, folder)
+    edge = data / "edge.safetensors"
+    return Given(artifact, encoder, edge, requests, candidates, vectors, rounds, folder)
 
 
 def without(*tools: str) -> str | None:

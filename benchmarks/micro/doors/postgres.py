@@ -58,7 +58,7 @@ def measure(given: Given) -> Measured | str:
     figures["library, bytes"] = (BUILT / "lib" / "tiny_dancer.so").stat().st_size
     decision = figures.pop("decision")
     note = (
-        "decide_model over a table: processor time of the backend a row, with all that the server does for a row, in "
+        "decide_model over a table: processor time of the backend a row, with all that the server does for it, in "
         f"the best of {ROUNDS} statements over {FEW:,} rows; figures below that say so are of {ROWS:,} rows; "
         "rank with both arrays unpacked and a new set of candidates for each call"
     )

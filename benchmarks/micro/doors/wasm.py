@@ -1,6 +1,6 @@
-"""The whole module in Node: a request as JSON in, the decision as JSON out; candidates by numbers beside JSON.
+"""The modules in Node: a request as JSON in, the decision as JSON out; candidates by numbers beside JSON.
 
-The modules for the edge hold no encoder, so they decide by another artifact: ``bench_wasm.py`` measures those.
+The module for the edge holds no encoder, so it decides by another artifact, beside the engine with the same.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ LABEL = "WebAssembly"
 ROOT = Path(__file__).resolve().parents[3]
 GLUE = ROOT / "crates" / "tiny-dancer-wasm" / "js"
 MODULE = GLUE / "tiny-dancer.wasm"
+EDGE = GLUE / "tiny-dancer-edge.wasm"
 
 SCRIPT = """
 import { readFileSync } from 'node:fs'
@@ -24,8 +25,8 @@ import { pathToFileURL } from 'node:url'
 const [glue, wasm, artifact, encoder, requests, vectors, rounds] = process.argv.slice(1)
 const { Instance } = await import(pathToFileURL(glue + '/instance.js'))
 const module = new WebAssembly.Module(readFileSync(wasm))
-const router = new Instance(module), candidates = new Instance(module)
-router.call('encoder', readFileSync(encoder))
+const router = new Instance(module)
+if (encoder) router.call('encoder', readFileSync(encoder))
 router.call('router', readFileSync(artifact))
 const texts = JSON.parse(readFileSync(requests)).map((text) => JSON.stringify(text))
 const best = (calls, ask, times = rounds) => {
@@ -39,6 +40,12 @@ const best = (calls, ask, times = rounds) => {
 }
 const decide = (call) => router.call('decide', texts[call % texts.length])
 best(4096, decide, 2)
+const found = { decide_us: best(texts.length, decide) }
+if (!encoder) {
+  console.log(JSON.stringify(found))
+  process.exit()
+}
+const candidates = new Instance(module)
 const data = readFileSync(vectors)
 const dimensions = data.readFloatLE(0)
 const numbers = (from, to) => new Uint8Array(data.buffer, data.byteOffset + 4 * (1 + from), 4 * (to - from))
@@ -49,7 +56,7 @@ candidates.call('addCandidates', named, numbers(dimensions, dimensions * (rows +
 const query = numbers(0, dimensions)
 const rank = () => candidates.call('rank', '{"k":10}', query)
 best(512, rank, 2)
-console.log(JSON.stringify({ decide_us: best(512, decide), rank_us: best(64, rank) }))
+console.log(JSON.stringify({ ...found, rank_us: best(64, rank) }))
 """
 
 
@@ -59,12 +66,25 @@ def measure(given: Given) -> Measured | str:
     if missing:
         return missing
     printed("make", "--silent", "-C", str(ROOT), "wasm")
-    files = (GLUE, MODULE, given.artifact, given.encoder, given.requests, given.vectors)
-    found = json.loads(
-        printed("node", "--input-type=module", "--eval", SCRIPT, *map(str, files), str(given.rounds))
+    whole = _in_node(given, MODULE, given.artifact, given.encoder)
+    edge = _in_node(given, EDGE, given.edge, "")
+    extra = {
+        "module, bytes": MODULE.stat().st_size,
+        "module for the edge, bytes": EDGE.stat().st_size,
+        "it and its router, bytes": EDGE.stat().st_size + given.edge.stat().st_size,
+    }
+    extra |= _by_wasmtime(given)
+    return Measured(
+        whole["decide_us"], whole["rank_us"], "JSON to JSON in Node, simd128", extra, edge["decide_us"]
     )
-    extra = {"module, bytes": MODULE.stat().st_size} | _by_wasmtime(given)
-    return Measured(found["decide_us"], found["rank_us"], "JSON to JSON in Node, simd128", extra)
+
+
+def _in_node(given: Given, module: Path, artifact: Path, encoder: Path | str) -> dict[str, float]:
+    """Microseconds a decision and, where there is an encoder, a ranking."""
+    files = (GLUE, module, artifact, encoder, given.requests, given.vectors)
+    script = ("node", "--input-type=module", "--eval", SCRIPT)
+    found: dict[str, float] = json.loads(printed(*script, *map(str, files), str(given.rounds)))
+    return found
 
 
 def _by_wasmtime(given: Given) -> dict[str, float]:

@@ -2,8 +2,9 @@
 //!
 //!     engine_speed ARTIFACT ENCODER REQUESTS VECTORS ROUNDS
 //!
-//! `REQUESTS` is a JSON list of texts; `VECTORS` is f32 in the machine's order: how many numbers a row, the query, and the
-//! rows. Prints microseconds of the best round as JSON: a decision (JSON in and out), a ranking (numbers in and out).
+//! `ENCODER` is empty where the artifact names none. `REQUESTS` is a JSON list of texts; `VECTORS` is f32 in the machine's
+//! order: how many numbers a row, the query, and the rows. Prints microseconds of the best round as JSON: a decision
+//! (JSON in and out), a ranking (numbers in and out).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,8 +34,9 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let read = |place: usize| std::fs::read(&arguments[place]).expect("a file");
     let rounds: usize = arguments[4].parse().expect("a number");
-    let encoder = Arc::new(Encoder::from_bytes(&read(1)).expect("an encoder"));
-    let handle = Handle::new(&read(0), Some(encoder), "").expect("an artifact");
+    let encoder =
+        (!arguments[1].is_empty()).then(|| Arc::new(Encoder::from_bytes(&read(1)).expect("an encoder")));
+    let handle = Handle::new(&read(0), encoder, "").expect("an artifact");
     let texts: Vec<String> = serde_json::from_slice(&read(2)).expect("a list of texts");
     let requests: Vec<String> = texts.iter().map(|text| serde_json::json!(text).to_string()).collect();
     let mut bytes = 0;

@@ -1,9 +1,10 @@
 -- Rights, last of all. The tables are the superuser's where an owner of the database makes the extension: what that owner
 -- may do with them is granted here. Who else may, the owner grants: first of all USAGE ON SCHEMA tiny_dancer.
+-- All rights to sequences, as a dump that the owner restores sets them.
 -- Where a superuser makes it, as one who restores a dump does, the owner of the database is granted the same.
 GRANT SELECT ON tiny_dancer.artifacts TO PUBLIC;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tiny_dancer TO @extowner@ WITH GRANT OPTION;
-GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA tiny_dancer TO @extowner@ WITH GRANT OPTION;
+GRANT ALL ON ALL SEQUENCES IN SCHEMA tiny_dancer TO @extowner@ WITH GRANT OPTION;
 DO $$
 DECLARE
     owner text := (
@@ -16,7 +17,7 @@ BEGIN
         'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tiny_dancer TO %I WITH GRANT OPTION', owner
     );
     EXECUTE pg_catalog.format(
-        'GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA tiny_dancer TO %I WITH GRANT OPTION', owner
+        'GRANT ALL ON ALL SEQUENCES IN SCHEMA tiny_dancer TO %I WITH GRANT OPTION', owner
     );
 END $$;
 

@@ -289,6 +289,13 @@ impl Matrix<'_> {
         Ok(Self { rows: rows.len(), values: Cow::Owned(values) })
     }
 
+    /// So many rows from a place on.
+    #[must_use]
+    pub fn part(&self, first: usize, rows: usize) -> &[f32] {
+        let width = self.values.len() / self.rows.max(1);
+        &self.values[first * width..][..rows * width]
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -16,6 +16,9 @@ use crate::rows::Rows;
 
 crate::functions! { rank }
 
+/// Candidates that are added at once. Between two parts a query can be cancelled.
+const PART: usize = 4096;
+
 #[derive(Serialize)]
 struct Given<'a> {
     id: &'a str,
@@ -59,13 +62,13 @@ fn rank(call: &Call) -> Result<Option<Datum>> {
     if call.datum(IDS).is_none() {
         return Ok(None);
     }
-    let candidates =
-        candidates(&call.texts(IDS)?, call.datum(TEXTS).map(|_| call.texts(TEXTS)).transpose()?.as_deref())?;
+    let (ids, texts) = (call.texts(IDS)?, call.datum(TEXTS).map(|_| call.texts(TEXTS)).transpose()?);
+    let candidates = candidates(&ids, texts.as_deref())?;
     let embeddings = Matrix::given(call, EMBEDDINGS)?;
     if let Some(matrix) = &embeddings
-        && matrix.rows != candidates.len
+        && matrix.rows != candidates.len()
     {
-        let value = format!("{} for {} ids", matrix.rows, candidates.len);
+        let value = format!("{} for {} ids", matrix.rows, candidates.len());
         return Err(Failure::new(
             ARGUMENT,
             "embeddings",
@@ -83,7 +86,13 @@ fn rank(call: &Call) -> Result<Option<Datum>> {
     let untrained = CandidateScorer::default();
     let scorer = scorer(found.as_ref(), &untrained)?;
     let mut door = CandidateDoor::new(Precision::Full, None);
-    door.add_with(&candidates.json, embeddings.as_ref().map(|matrix| &*matrix.values))?;
+    for (part, given) in candidates.chunks(PART).enumerate() {
+        pgrx::check_for_interrupts!();
+        let first = part * PART;
+        let embeddings = embeddings.as_ref().map(|matrix| matrix.part(first, given.len()));
+        let json = serde_json::to_string(given).unwrap_or_default();
+        door.add_with(&json, embeddings).map_err(|error| moved(error, first))?;
+    }
     pgrx::check_for_interrupts!();
     let answer = door.rank_with(scorer, &query, embedding.as_deref(), false)?;
     let answer: Answer = serde_json::from_str(&answer)
@@ -110,13 +119,22 @@ fn rank(call: &Call) -> Result<Option<Datum>> {
     Ok(None)
 }
 
-/// Candidates as the engine reads them.
-struct Candidates {
-    json: String,
-    len: usize,
+/// An error about a candidate of a part, as it is counted from the first one of all.
+fn moved(mut error: Error, first: usize) -> Error {
+    if let Some((place, rest)) =
+        error.field.strip_prefix("candidates[").and_then(|field| field.split_once(']'))
+        && let Ok(place) = place.parse::<usize>()
+    {
+        error.field = format!("candidates[{}]{rest}", first + place);
+    }
+    error
 }
 
-fn candidates(ids: &[Option<Cow<str>>], texts: Option<&[Option<Cow<str>>]>) -> Result<Candidates> {
+/// Candidates as the engine reads them.
+fn candidates<'a>(
+    ids: &'a [Option<Cow<str>>],
+    texts: Option<&'a [Option<Cow<str>>]>,
+) -> Result<Vec<Given<'a>>> {
     if let Some(texts) = texts
         && texts.len() != ids.len()
     {
@@ -140,9 +158,7 @@ fn candidates(ids: &[Option<Cow<str>>], texts: Option<&[Option<Cow<str>>]>) -> R
             )),
         }
     });
-    let given: Vec<Given> = given.collect::<Result<_>>()?;
-    let json = serde_json::to_string(&given).unwrap_or_default();
-    Ok(Candidates { json, len: given.len() })
+    given.collect()
 }
 
 /// The query as the engine reads it: options, with the text put in.

@@ -61,7 +61,13 @@ export class Instance {
   constructor(module) {
     encoder ??= new TextEncoder()
     decoder ??= new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-    this.#exports = new WebAssembly.Instance(module, {}).exports
+    try {
+      this.#exports = new WebAssembly.Instance(module, {}).exports
+    } catch (cause) {
+      // Node reserves 10 GB of addresses for each memory, however little of it is used.
+      const remedy = 'allow more address space (ulimit -v), or start Node with --disable-wasm-trap-handler'
+      throw new TinyDancerError('EngineStopped', 'memory', String(cause?.message ?? cause), remedy, { cause })
+    }
   }
 
   /** Whether it trapped: then it is never called again. */

@@ -117,6 +117,83 @@ pub(crate) struct CueScratch {
     hashes: Vec<u64>,
 }
 
+/// What symbols are counted as, one bit a kind.
+mod mark {
+    pub const COMMA: u32 = 1;
+    pub const PARENTHESIS: u32 = 1 << 1;
+    pub const MONEY: u32 = 1 << 2;
+    pub const DOLLAR: u32 = 1 << 3;
+    pub const PERCENT: u32 = 1 << 4;
+    pub const OPERATOR: u32 = 1 << 5;
+    pub const CARET: u32 = 1 << 6;
+    pub const BACKSLASH: u32 = 1 << 7;
+    pub const CODE: u32 = 1 << 8;
+    pub const QUOTE: u32 = 1 << 9;
+
+    /// The kinds a symbol is of.
+    pub fn of(symbol: char) -> u32 {
+        match symbol {
+            ',' => COMMA,
+            '(' => PARENTHESIS,
+            '$' => MONEY | DOLLAR,
+            '€' | '£' | '¥' => MONEY,
+            '%' => PERCENT,
+            '^' => OPERATOR | CARET,
+            '+' | '-' | '*' | '/' | '=' | '<' | '>' | '×' | '÷' | '−' => OPERATOR,
+            '\\' => BACKSLASH,
+            '{' | '}' | '[' | ']' | ';' | '_' | '`' | '#' | '&' | '|' => CODE,
+            '"' | '“' | '”' | '‘' | '«' | '»' => QUOTE,
+            _ => 0,
+        }
+    }
+}
+
+/// How often each bit was set.
+#[derive(Default)]
+struct Tally([usize; 32]);
+
+impl Tally {
+    #[inline]
+    fn add(&mut self, bits: u32) {
+        let mut rest = bits;
+        while rest != 0 {
+            self.0[rest.trailing_zeros() as usize] += 1;
+            rest &= rest - 1;
+        }
+    }
+
+    /// Of one bit.
+    #[inline]
+    fn of(&self, bit: u32) -> usize {
+        debug_assert!(bit.is_power_of_two());
+        self.0[bit.trailing_zeros() as usize]
+    }
+}
+
+/// Distinct values. Few are put into a small table; many are sorted, since nobody can make that slow by what they write.
+#[inline(never)]
+fn distinct(values: &mut Vec<u64>) -> usize {
+    const FEW: usize = 256;
+    const SLOTS: usize = 2 * FEW;
+    if values.len() > FEW {
+        sort::many::unstable(values);
+        values.dedup();
+        return values.len();
+    }
+    let mut slots = [0; SLOTS];
+    // A slot without a value holds 0.
+    let mut found = usize::from(values.contains(&0));
+    for &value in values.iter().filter(|&&value| value != 0) {
+        let mut slot = (value >> 40) as usize % SLOTS;
+        while slots[slot] != 0 && slots[slot] != value {
+            slot = (slot + 1) % SLOTS;
+        }
+        found += usize::from(slots[slot] == 0);
+        slots[slot] = value;
+    }
+    found
+}
+
 fn log1p(value: f32) -> f32 {
     libm::log1pf(value)
 }
@@ -146,6 +223,7 @@ impl CueScratch {
 
     /// Fills `out`; `find_options` has been called for the same text.
     #[allow(clippy::too_many_lines, clippy::too_many_arguments)] // one assignment a cue, in the order of NAMES
+    #[inline(never)]
     pub(crate) fn fill(
         &mut self,
         characters: &[char],
@@ -157,9 +235,18 @@ impl CueScratch {
         let Self { lexicon, options, flags, numbers, hashes } = self;
         let tokens = Options::without_answer(characters, tokens);
         flags.clear();
-        flags.extend(tokens.iter().map(|token| match token.kind {
-            TokenKind::Word => lexicon.flags(token.hash),
-            _ => 0,
+        let (mut lists, mut marks) = (Tally::default(), Tally::default());
+        flags.extend(tokens.iter().map(|token| {
+            match token.kind {
+                TokenKind::Word => {
+                    let found = lexicon.flags(token.hash);
+                    lists.add(found);
+                    return found;
+                }
+                TokenKind::Symbol => marks.add(mark::of(characters[token.start as usize])),
+                TokenKind::Number => {}
+            }
+            0
         }));
         let stem_tokens = tokens.partition_point(|token| (token.start as usize) < options.stem_end);
         let stem = &tokens[..stem_tokens];
@@ -167,16 +254,11 @@ impl CueScratch {
         let is_word = |token: &&Token| token.kind == TokenKind::Word;
         let words = tokens.iter().filter(is_word).count();
         let stem_words = stem.iter().filter(is_word).count();
-        let with = |wanted: u32| flags.iter().filter(|&&found| found & wanted != 0).count();
-        let stem_with = |wanted: u32| stem_flags.iter().filter(|&&found| found & wanted != 0).count();
-        let symbols = |wanted: &[char]| {
-            tokens
-                .iter()
-                .filter(|token| {
-                    token.kind == TokenKind::Symbol && wanted.contains(&characters[token.start as usize])
-                })
-                .count()
-        };
+        let with = |wanted: u32| lists.of(wanted);
+        let with_either = |wanted: u32| flags.iter().filter(|&&found| found & wanted != 0).count();
+        let symbols = |wanted: u32| marks.of(wanted);
+        let on_any = |flags: &[u32]| flags.iter().fold(0, |any, &found| any | found);
+        let (any, stem_any) = (on_any(flags), on_any(stem_flags));
         let text_end = tokens.last().map_or(0, |token| token.end as usize);
         let text = &characters[..text_end];
 
@@ -193,9 +275,7 @@ impl CueScratch {
         put(share(tokens.iter().filter(|token| is_word(token) && token.length() >= 8).count(), words));
         hashes.clear();
         hashes.extend(tokens.iter().filter(is_word).map(|token| token.hash));
-        sort::many::unstable(hashes);
-        hashes.dedup();
-        put(share(hashes.len(), words));
+        put(share(distinct(hashes), words));
         put(share(with(flag::STOP), words));
 
         // Sentences of the stem.
@@ -203,8 +283,8 @@ impl CueScratch {
         put(count(sentences));
         put(log1p(stem_words as f32 / sentences.max(1) as f32));
         put(count(last_words));
-        put(share(symbols(&[',']), words).sqrt());
-        put(count(symbols(&['('])));
+        put(share(symbols(mark::COMMA), words).sqrt());
+        put(count(symbols(mark::PARENTHESIS)));
 
         // Numbers.
         numbers.clear();
@@ -234,18 +314,18 @@ impl CueScratch {
         put(log1p(sum));
         put(count(decimals));
         put(count(round));
-        put(count(symbols(&['$', '€', '£', '¥'])));
-        put(count(symbols(&['%']) + with(flag::PERCENT)));
+        put(count(symbols(mark::MONEY)));
+        put(count(symbols(mark::PERCENT) + with(flag::PERCENT)));
         put(count(fractions(characters, tokens)));
         put(count(with(flag::NUMBER_WORD)));
 
         // Symbols.
         let all_symbols = tokens.iter().filter(|token| token.kind == TokenKind::Symbol).count();
-        let backslashes = symbols(&['\\']);
-        put(count(symbols(&['+', '-', '*', '/', '=', '<', '>', '^', '×', '÷', '−'])));
+        let backslashes = symbols(mark::BACKSLASH);
+        put(count(symbols(mark::OPERATOR)));
         put(share(all_symbols, tokens.len()).sqrt());
-        put(count(if backslashes > 0 { backslashes + symbols(&['$']) / 2 } else { 0 }));
-        put(count(symbols(&['{', '}', '[', ']', ';', '_', '`', '#', '&', '|'])));
+        put(count(if backslashes > 0 { backslashes + symbols(mark::DOLLAR) / 2 } else { 0 }));
+        put(count(symbols(mark::CODE)));
         put(count(
             stem.iter()
                 .filter(|token| {
@@ -255,7 +335,7 @@ impl CueScratch {
                 })
                 .count(),
         ));
-        put(count(symbols(&['^'])));
+        put(count(symbols(mark::CARET)));
         put(share(text.iter().filter(|character| !character.is_ascii()).count(), text.len()).sqrt());
 
         // Options of a multiple-choice question.
@@ -268,18 +348,19 @@ impl CueScratch {
         put(similarity.stem_option);
 
         // Form of the question.
+        let stem_has = |wanted: u32| stem_any & wanted != 0;
         let follows = |first: u32, second: u32| {
-            stem_flags.windows(2).any(|pair| pair[0] & first != 0 && pair[1] & second != 0)
+            stem_has(second)
+                && stem_flags.windows(2).any(|pair| pair[0] & first != 0 && pair[1] & second != 0)
         };
-        let of_the_following =
-            stem_flags.windows(2).any(|pair| pair[0] & flag::STOP != 0 && pair[1] & flag::FOLLOWING != 0);
+        let of_the_following = follows(flag::STOP, flag::FOLLOWING);
         let (how_many, how_much) = (follows(flag::HOW, flag::MANY), follows(flag::HOW, flag::MUCH));
         let last = stem.last().map_or(' ', |token| characters[token.end as usize - 1]);
         put(indicator(of_the_following));
-        put(indicator(stem_with(flag::WHAT) > 0));
+        put(indicator(stem_has(flag::WHAT)));
         put(indicator(how_many));
         put(indicator(how_much));
-        put(indicator(stem_with(flag::WHY) > 0 || (stem_with(flag::HOW) > 0 && !how_many && !how_much)));
+        put(indicator(stem_has(flag::WHY) || (stem_has(flag::HOW) && !how_many && !how_much)));
         put(indicator(last == '?'));
         put(indicator(last == ':'));
         put(indicator(last.is_alphanumeric() || last == ','));
@@ -290,8 +371,8 @@ impl CueScratch {
                     ('_', '_') | ('.', '.')
                 )
         });
-        put(indicator(underscores || stem_with(flag::BLANK) > 0));
-        put(count(stem_with(flag::NEGATION)));
+        put(indicator(underscores || stem_has(flag::BLANK)));
+        put(count(stem_flags.iter().filter(|&&found| found & flag::NEGATION != 0).count()));
         let tail = stem_flags.len().saturating_sub(24);
         put(indicator(stem_flags[tail..].iter().any(|found| found & flag::EXCEPTION != 0)));
         put(indicator(with(flag::STATEMENT) > 0));
@@ -312,27 +393,28 @@ impl CueScratch {
         put(share(with(flag::PRONOUN), words).sqrt());
         put(count(with(flag::MATHEMATICS)));
         put(count(with(flag::UNIT)));
-        put(count(symbols(&['"', '“', '”', '‘', '«', '»'])));
+        put(count(symbols(mark::QUOTE)));
         hashes.clear();
         let measures =
             tokens.iter().zip(flags.iter()).filter(|(_, found)| **found & (flag::UNIT | flag::TIME) != 0);
         hashes.extend(measures.map(|(token, _)| token.hash));
-        sort::many::unstable(hashes);
-        hashes.dedup();
-        put(count(hashes.len()));
+        put(count(distinct(hashes)));
 
         // Quantities, spelt out or not, and what the text says again.
         put(share(text.iter().filter(|character| character.is_ascii_digit()).count(), text.len()));
-        put(count(found + with(flag::NUMBER_WORD | flag::SCALE)));
+        put(count(found + with_either(flag::NUMBER_WORD | flag::SCALE)));
         hashes.clear();
         let quantities = tokens.iter().zip(flags.iter()).filter(|(token, found)| {
             token.kind == TokenKind::Word && **found & (flag::NUMBER_WORD | flag::SCALE) != 0
         });
         hashes.extend(quantities.map(|(token, _)| token.hash));
-        sort::many::unstable(hashes);
-        hashes.dedup();
-        put(count(numbers.len() + hashes.len()));
-        put(count(with(flag::THAN) + flags.windows(2).filter(|pair| compares(pair[0], pair[1])).count()));
+        put(count(numbers.len() + distinct(hashes)));
+        let compared = if any & (flag::AS | flag::TIMES) == 0 {
+            0
+        } else {
+            flags.windows(2).filter(|pair| compares(pair[0], pair[1])).count()
+        };
+        put(count(with(flag::THAN) + compared));
         hashes.clear();
         let telling = tokens
             .iter()
@@ -340,9 +422,7 @@ impl CueScratch {
             .filter(|(token, found)| token.kind == TokenKind::Word && **found & flag::STOP == 0);
         hashes.extend(telling.map(|(token, _)| token.hash));
         let all = hashes.len();
-        sort::many::unstable(hashes);
-        hashes.dedup();
-        put(share(all - hashes.len(), all));
+        put(share(all - distinct(hashes), all));
 
         // What surrounds the text.
         put(around.turns as f32);
@@ -365,10 +445,9 @@ fn compares(first: u32, second: u32) -> bool {
 fn sentences(characters: &[char], stem: &[Token]) -> (usize, usize) {
     let (mut sentences, mut words, mut last_words) = (0, 0, 0);
     for token in stem {
-        let first = characters[token.start as usize];
-        let ends = matches!(first, '.' | '?' | '!' | '。' | '？' | '！')
-            && matches!(characters.get(token.end as usize), None | Some(' '));
         if token.kind == TokenKind::Symbol {
+            let ends = matches!(characters[token.start as usize], '.' | '?' | '!' | '。' | '？' | '！')
+                && matches!(characters.get(token.end as usize), None | Some(' '));
             if ends && words > 0 {
                 sentences += 1;
                 last_words = words;
@@ -409,4 +488,31 @@ fn fractions(characters: &[char], tokens: &[Token]) -> usize {
                 && matches!(characters[three[1].start as usize], '/' | '⁄')
         })
         .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn distinct_values_are_those_of_a_set(
+            values in prop::collection::vec(prop_oneof![0..60u64, any::<u64>(), Just(u64::MAX)], 0..600)
+        ) {
+            let expected = values.iter().collect::<std::collections::BTreeSet<_>>().len();
+            prop_assert_eq!(distinct(&mut values.clone()), expected);
+        }
+
+        #[test]
+        fn a_tally_counts_each_bit(all in prop::collection::vec(any::<u32>(), 0..40)) {
+            let mut tally = Tally::default();
+            for &bits in &all {
+                tally.add(bits);
+            }
+            for bit in (0..32).map(|place| 1u32 << place) {
+                prop_assert_eq!(tally.of(bit), all.iter().filter(|&&bits| bits & bit != 0).count());
+            }
+        }
+    }
 }

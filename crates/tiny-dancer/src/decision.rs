@@ -56,6 +56,7 @@ impl<'a> Answer<'a> {
 
     /// As JSON.
     #[must_use]
+    #[inline(never)]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }

@@ -1,10 +1,13 @@
 //! Request → features: hashed n-grams, cues, pooled static embedding, token count.
+//!
+//! What is done for each request stands in functions of its own, which are put inline nowhere: an engine of WebAssembly
+//! keeps nothing of a very large function in registers.
 
 use crate::compose::Composer;
 use crate::cues::{CueScratch, Similarity};
 use crate::encoder::{Encoder, WordCache, quantise};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::{dot_i8, inverse_norm};
+use crate::kernels::{dot_f32, dot_i8, inverse_norm};
 use crate::request::{self, Around, ReadScratch, Reading, Request, Spec};
 use crate::shape::Shape;
 use crate::spelling::{Speller, SpellingScratch};
@@ -63,6 +66,11 @@ impl Features {
     #[must_use]
     pub fn character_ngrams(&self) -> &[u32] {
         &self.ngrams[self.words..]
+    }
+
+    /// The product of the unit embedding and weights, [DIM]; nothing is multiplied where no token is known.
+    pub(crate) fn embedded(&self, weights: &[f32]) -> f32 {
+        if self.inverse_norm == 0.0 { 0.0 } else { dot_f32(weights, &self.unit_embedding) }
     }
 
     /// Features as a featurised table holds them; `ngrams` sorted, so words come first.
@@ -157,6 +165,7 @@ pub fn featurise(
 ///
 /// # Errors
 /// As [`featurise`].
+#[inline(never)]
 pub fn featurise_corrected(
     request: &Request,
     spec: Spec,

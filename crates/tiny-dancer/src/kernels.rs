@@ -422,6 +422,32 @@ pub fn inverse_norm(vector: &[i8]) -> f32 {
     if square == 0 { 0.0 } else { 1.0 / (square as f32).sqrt() }
 }
 
+/// The higher of two numbers; the second where either is none. `f32::max` is a call in WebAssembly, and this an instruction.
+#[must_use]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "must be compiled with the features of its caller")]
+pub fn higher(one: f32, other: f32) -> f32 {
+    if one > other { one } else { other }
+}
+
+/// The lower of two numbers; the second where either is none.
+#[must_use]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "must be compiled with the features of its caller")]
+pub fn lower(one: f32, other: f32) -> f32 {
+    if one < other { one } else { other }
+}
+
+/// The nearest whole number, halves away from zero, as `f32::round`, which is a call where there is no instruction. For
+/// numbers below 2^23.
+#[must_use]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "must be compiled with the features of its caller")]
+pub fn rounded(x: f32) -> i32 {
+    // The last number below a half: with a half itself, the number before a half would be rounded up.
+    (x + (0.5 - f32::EPSILON / 4.0).copysign(x)) as i32
+}
+
 /// e^x for x ≤ 0, within 1e-6 relative: 2^k · e^t with a degree-6 Taylor polynomial on |t| ≤ ln 2 / 2. ln 2 comes in
 /// two parts, of which the first times k is exact, so that t keeps its digits however far down x is (Cody and Waite
 /// 1980). Pure arithmetic: it is the same everywhere, and loops over it vectorise.
@@ -432,7 +458,7 @@ pub fn exp_nonpositive(x: f32) -> f32 {
     #[allow(clippy::excessive_precision)] // all its digits: the number is exact
     const LN_2_FIRST: f32 = 0.693_359_375;
     const LN_2_REST: f32 = -2.121_944_4e-4;
-    let x = x.max(-87.0);
+    let x = higher(x, -87.0);
     // Truncation toward zero after the shift rounds to nearest for the non-positive range.
     let whole = (x * std::f32::consts::LOG2_E - 0.5) as i32;
     let t = (x - whole as f32 * LN_2_FIRST) - whole as f32 * LN_2_REST;
@@ -553,6 +579,21 @@ mod tests {
             sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             sorted.truncate(most);
             prop_assert_eq!(found, sorted);
+        }
+
+        #[test]
+        #[allow(clippy::float_cmp)]
+        fn numbers_are_rounded_and_compared_as_the_library_does(
+            x in -8_000_000f32..8_000_000.0, whole in -4_000_000i32..4_000_000, steps in -2i32..3, y in any_number()
+        ) {
+            // Halves, and the numbers next to them.
+            let half = whole as f32 + 0.5;
+            let beside = f32::from_bits((half.to_bits() as i32 + steps) as u32);
+            for x in [x, beside, 0.5, -0.5, 0.499_999_97, -0.499_999_97, 0.0, 126.5] {
+                prop_assert_eq!(rounded(x), x.round() as i32, "{}", x);
+                prop_assert_eq!(higher(y, x), y.max(x));
+                prop_assert_eq!(lower(y, x), y.min(x));
+            }
         }
 
         #[test]

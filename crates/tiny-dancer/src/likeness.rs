@@ -84,6 +84,7 @@ impl LikenessTest {
     }
 
     /// How likely a request like the calibration rows is to be at least as unlike them: in (0, 1].
+    #[inline(never)]
     pub(crate) fn p_value(&self, features: &Features) -> f32 {
         let mut standard = [0.0_f32; CUES];
         let mut squares = [0.0_f32; CUES];
@@ -95,7 +96,7 @@ impl LikenessTest {
         }
         let score = dot_f32(&self.linear, &standard)
             + dot_f32(&self.square, &squares)
-            + dot_f32(&self.embedding, &features.unit_embedding);
+            + features.embedded(&self.embedding);
         self.p_values[self.scores.partition_point(|&kept| kept < score)]
     }
 

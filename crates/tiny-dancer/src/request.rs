@@ -108,6 +108,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// `RequestInvalid`: no JSON, nothing to route, or a text beside messages.
+    #[inline(never)]
     pub fn from_json(json: &'a str) -> Result<Self> {
         let mut reader = Reader::new(json);
         let not_json = |fault: Fault| fault.of("request");
@@ -204,6 +205,7 @@ pub(crate) struct ReadScratch {
 ///
 /// # Errors
 /// `RequestInvalid`, naming the field.
+#[inline(never)]
 pub(crate) fn read<'a>(
     request: &Request<'a>,
     spec: Spec,

@@ -244,6 +244,7 @@ impl Router {
         self.choose(options, scratch)
     }
 
+    #[inline(never)]
     fn choose(&self, options: &Options, scratch: &mut Scratch) -> Result<Decision> {
         self.expect(options, scratch);
         let tokens = scratch.features.tokens;
@@ -290,6 +291,7 @@ impl Router {
     }
 
     /// Fills `scratch.expect` from `scratch.features`.
+    #[inline(never)]
     fn expect(&self, options: &Options, scratch: &mut Scratch) {
         self.components(scratch);
         let Scratch { features, expect, components, .. } = scratch;

@@ -208,6 +208,7 @@ impl Outlook for Request<'_> {
 /// # Errors
 /// `OptionInvalid` for an option that does not fit the artifact, or needs costs or latencies nobody gave;
 /// `NoFeasibleModel`, listing what removed which model, where nothing is left.
+#[inline(never)]
 pub(crate) fn select(
     header: &Header,
     options: &Options,

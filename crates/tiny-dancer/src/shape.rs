@@ -213,6 +213,7 @@ impl Shape {
         }
     }
 
+    #[inline(never)]
     fn round(&mut self, characters: &mut Vec<char>, tokens: &mut Vec<Token>) -> bool {
         let mut changed = false;
         let first = characters.first().copied().unwrap_or(' ');
@@ -247,6 +248,7 @@ impl Shape {
     }
 
     /// Does the cuts that were found, which are in order and apart. Whether anything has changed.
+    #[inline(never)]
     fn apply(&mut self, characters: &mut Vec<char>, tokens: &mut Vec<Token>) -> bool {
         if self.cuts.is_empty() {
             return false;

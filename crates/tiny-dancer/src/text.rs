@@ -70,9 +70,12 @@ pub(crate) fn head_and_tail(steps: usize, most: usize) -> (usize, usize) {
 }
 
 /// Appends the normal form of `text` to `out`, as characters; a space precedes it unless `out` is empty.
+#[inline(never)]
 pub fn normalise(text: &str, composer: &mut Composer, out: &mut Vec<char>) {
+    if text.is_ascii() {
+        return normalise_ascii(text, out);
+    }
     let mut space = !out.is_empty();
-    let start = out.len();
     let mut push = |character: char, out: &mut Vec<char>| {
         if character.is_whitespace() || character.is_control() {
             space = !out.is_empty();
@@ -90,14 +93,24 @@ pub fn normalise(text: &str, composer: &mut Composer, out: &mut Vec<char>) {
             out.extend(character.to_lowercase());
         }
     };
-    if text.is_ascii() {
-        for byte in text.bytes() {
-            push(char::from(byte), out);
+    composer.compose(text, |character| push(character, out));
+}
+
+/// As [`normalise`], of ASCII: what is not to be seen of it is white space or a control character.
+fn normalise_ascii(text: &str, out: &mut Vec<char>) {
+    let mut space = !out.is_empty();
+    out.reserve(text.len() + 1);
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() {
+            if space {
+                out.push(' ');
+                space = false;
+            }
+            out.push(char::from(byte.to_ascii_lowercase()));
+        } else {
+            space = !out.is_empty();
         }
-    } else {
-        composer.compose(text, |character| push(character, out));
     }
-    debug_assert!(out.len() >= start);
 }
 
 /// Numbers and letters in circles and squares, which NFKC takes out of them or leaves as they are: the first of each
@@ -201,6 +214,7 @@ pub(crate) fn hash_characters(characters: impl IntoIterator<Item = char>) -> u64
 }
 
 /// Splits normalised characters into tokens, replacing what `tokens` held.
+#[inline(never)]
 pub fn tokenise(characters: &[char], tokens: &mut Vec<Token>) {
     tokens.clear();
     let mut at = 0;
@@ -255,31 +269,34 @@ pub fn tokenise(characters: &[char], tokens: &mut Vec<Token>) {
 /// Bits of each half of the n-gram index space.
 pub const NGRAM_BITS: u32 = 17;
 
+/// A bit for every n-gram index.
+const WORDS: usize = 1 << (NGRAM_BITS + 1 - 6);
+
 /// A set of n-gram indices that is cleared by what it holds.
 #[derive(Debug)]
 pub struct Seen {
-    words: Box<[u64]>,
+    words: Box<[u64; WORDS]>,
 }
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { words: vec![0; 1 << (NGRAM_BITS + 1 - 6)].into_boxed_slice() }
+        Self { words: vec![0; WORDS].try_into().expect("as many") }
     }
 }
 
 impl Seen {
+    /// Puts an index in; whether it was not there.
     #[inline]
-    fn insert(&mut self, index: u32, out: &mut Vec<u32>) {
-        let (word, bit) = ((index >> 6) as usize, 1u64 << (index & 63));
-        if self.words[word] & bit == 0 {
-            self.words[word] |= bit;
-            out.push(index);
-        }
+    fn insert(&mut self, index: u32) -> bool {
+        let (word, bit) = (&mut self.words[(index >> 6) as usize % WORDS], 1u64 << (index & 63));
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
     }
 
     fn clear(&mut self, indices: &[u32]) {
         for &index in indices {
-            self.words[(index >> 6) as usize] = 0;
+            self.words[(index >> 6) as usize % WORDS] = 0;
         }
     }
 }
@@ -291,18 +308,27 @@ pub(crate) fn pair_index(first: u64, second: u64) -> u32 {
 }
 
 /// Hashed n-grams, each once: words first, then characters (from index 2^17 on). Gives the number of words'.
+#[inline(never)]
 pub fn ngrams(characters: &[char], tokens: &[Token], seen: &mut Seen, out: &mut Vec<u32>) -> usize {
     const SHIFT: u32 = 64 - NGRAM_BITS;
+    // Room for all there can be: each is written, and counts where it is new, without a branch.
     out.clear();
+    out.resize(2 * (tokens.len() + characters.len()), 0);
+    let mut found = 0;
+    let mut add = |index: u32| {
+        out[found] = index;
+        found += usize::from(seen.insert(index));
+        found
+    };
+    let mut words = 0;
     let mut previous: Option<u64> = None;
     for token in tokens {
-        seen.insert((mix(token.hash, 1) >> SHIFT) as u32, out);
+        words = add((mix(token.hash, 1) >> SHIFT) as u32);
         if let Some(previous) = previous {
-            seen.insert(pair_index(previous, token.hash), out);
+            words = add(pair_index(previous, token.hash));
         }
         previous = Some(token.hash);
     }
-    let words = out.len();
     // 21 bits hold any character: three fit one u64, the fourth is mixed in.
     let (mut window, mut fourth) = (0u64, 0u64);
     for (position, &character) in characters.iter().enumerate() {
@@ -312,12 +338,13 @@ pub fn ngrams(characters: &[char], tokens: &[Token], seen: &mut Seen, out: &mut 
             fourth = next_fourth;
         }
         if position >= 2 {
-            seen.insert((mix(window, 3) >> SHIFT) as u32 | 1 << NGRAM_BITS, out);
+            add((mix(window, 3) >> SHIFT) as u32 | 1 << NGRAM_BITS);
         }
         if position >= 3 {
-            seen.insert((mix(mix(window, 4), fourth) >> SHIFT) as u32 | 1 << NGRAM_BITS, out);
+            add((mix(mix(window, 4), fourth) >> SHIFT) as u32 | 1 << NGRAM_BITS);
         }
     }
+    out.truncate(found);
     seen.clear(out);
     words
 }

@@ -362,7 +362,7 @@ class Functions:
             query: likewise.
             half_life: seconds after which what was observed counts half; None: always in full.
         """
-        found = _core.AgentSet(half_life)
+        found = _core.AgentSet(_seconds(half_life))
         found.put(_text(agents, "agents"))
         return found.choose_json(_text(query, "query"))
 
@@ -371,7 +371,7 @@ class Functions:
     ) -> str:
         """What is known of an agent after one more outcome, as JSON; without a ``state`` it is the first."""
         before = "" if state is None else _text(state, "state")
-        return _core.agent_state_after(before, _text(outcome, "outcome"), half_life)
+        return _core.agent_state_after(before, _text(outcome, "outcome"), _seconds(half_life))
 
     def ruvector_route(
         self,
@@ -423,6 +423,8 @@ def ranked(
     """See :meth:`Functions.rank`."""
     asked = _object(options, "options", _RANK_OPTIONS)
     for name, column in (("texts", texts), ("embeddings", embeddings)):
+        if column is not None and not isinstance(column, list | tuple | np.ndarray):
+            raise CandidateError(name, f"a {type(column).__name__}", "give a list, one an id, in the same order")
         if column is not None and len(column) != len(ids):
             raise CandidateError(name, f"{len(column)} for {len(ids)} ids", "give one an id, in the same order")
     named = []
@@ -471,7 +473,12 @@ def _ranked_by_words(
 ) -> list[RankedRow]:
     said = [None] * len(ids) if texts is None else texts
     candidates = [{"id": id, "text": text} for id, text in zip(ids, said, strict=True)]
-    given = {"text": query, "embedding": None if embedding is None else [float(value) for value in embedding]}
+    try:
+        wanted = None if embedding is None else [float(value) for value in embedding]
+    except (TypeError, ValueError):
+        remedy = "give a sequence of numbers"
+        raise CandidateError("embedding", type(embedding).__name__, remedy) from None
+    given = {"text": query, "embedding": wanted}
     answer = json.loads(scorer.rank_json(json.dumps(candidates), json.dumps({**asked, **given})))
     decided = [
         RankedRow(
@@ -509,6 +516,13 @@ def _text(value: object, field: str) -> str:
     if isinstance(value, str):
         return value
     raise RequestError(field, type(value).__name__, "give a text, such as CAST(… AS TEXT)")
+
+
+def _seconds(half_life: object) -> float | None:
+    """A half-life; None: what was observed never fades. The engine says which numbers are none."""
+    if half_life is None or (isinstance(half_life, int | float) and not isinstance(half_life, bool)):
+        return half_life
+    raise OptionError("half_life", half_life, "give seconds, or NULL where nothing fades")
 
 
 def _json(options: object) -> str:

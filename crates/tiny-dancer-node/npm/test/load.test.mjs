@@ -65,6 +65,19 @@ if (!isMainThread) {
     assert.ok(new Router().decide('hi').model.length > 0)
   })
 
+  const limited = { skip: (backend !== 'wasm' || process.platform !== 'linux') && 'WebAssembly on Linux' }
+  test('where a process may have few addresses, the error says what to do, and that helps', limited, async () => {
+    const script = 'const { Router } = require("tiny-dancer");' +
+      'try { console.log(typeof new Router().decide("hi").model) } catch ({ code, field, remedy }) { console.log(code, field, remedy) }'
+    const within = async (...flags) => {
+      const { stdout } = await promisify(execFile)('sh', ['-c', 'ulimit -v 8000000; exec "$0" "$@"', process.execPath, ...flags, '-e', script])
+      return stdout
+    }
+    // Node 24 goes on by itself.
+    assert.match(await within(), /^(string|EngineStopped memory .*--disable-wasm-trap-handler)\n$/)
+    assert.equal(await within('--disable-wasm-trap-handler'), 'string\n')
+  })
+
   test('10,000 calls and their errors take no memory that is kept', async () => {
     const router = new Router()
     const candidates = new CandidateRouter()

@@ -28,7 +28,11 @@ pub struct Registry {
 
 thread_local! {
     static AGENTS: Table = const {
-        Table::new(c"agent", c"SELECT ctid, xmin, declared, state FROM tiny_dancer.agent ORDER BY name")
+        Table::new(
+            c"agent",
+            c"SELECT ctid, xmin FROM tiny_dancer.agent",
+            c"SELECT ctid, xmin, declared, state FROM tiny_dancer.agent ORDER BY name",
+        )
     };
     static KEPT: RefCell<Option<Kept<Registry>>> = const { RefCell::new(None) };
 }

@@ -17,11 +17,19 @@ use crate::failure::Result;
 
 const SCHEMA: &CStr = c"tiny_dancer";
 
-/// A table of the schema, and the query that reads it: `ctid`, `xmin`, and what is made of each row.
+/// A table of the schema, the query that looks which rows there are (`ctid`, `xmin`), and the one that reads them: the same,
+/// and what is made of each row.
 #[derive(Debug)]
 pub struct Table {
     name: &'static CStr,
-    query: &'static CStr,
+    look: Query,
+    read: Query,
+}
+
+/// A query without arguments, and its plan, made when it is first run.
+#[derive(Debug)]
+struct Query {
+    text: &'static CStr,
     plan: Cell<pg_sys::SPIPlanPtr>,
 }
 
@@ -36,6 +44,7 @@ pub struct Rows(*mut pg_sys::SPITupleTable);
 #[derive(Debug)]
 pub struct Kept<T> {
     view: Option<View>,
+    /// In order.
     versions: Vec<Version>,
     /// It.
     pub made: T,
@@ -78,10 +87,10 @@ impl View {
 }
 
 impl Table {
-    /// A table and its query.
+    /// A table and its queries.
     #[must_use]
-    pub const fn new(name: &'static CStr, query: &'static CStr) -> Self {
-        Self { name, query, plan: Cell::new(std::ptr::null_mut()) }
+    pub const fn new(name: &'static CStr, look: &'static CStr, read: &'static CStr) -> Self {
+        Self { name, look: Query::new(look), read: Query::new(read) }
     }
 
     /// Whether the rows that this role sees depend on policies.
@@ -115,30 +124,39 @@ impl Table {
             return Ok(());
         }
         // SAFETY: a connection that is ended below, or by the server where an error ends the transaction.
-        let rows = unsafe {
+        let answer = unsafe {
             pg_sys::SPI_connect();
-            self.read()
+            let versions = self.look.rows().versions();
+            let answer = match kept.take() {
+                Some(same) if same.versions == versions => Ok((same.versions, same.made)),
+                before => {
+                    let rows = self.read.rows();
+                    make(&rows, before.map(|before| before.made)).map(|made| (rows.versions(), made))
+                }
+            };
+            pg_sys::SPI_finish();
+            answer
         };
-        let versions = rows.versions();
-        let answer = match kept.take() {
-            Some(same) if same.versions == versions => Ok(same.made),
-            before => make(&rows, before.map(|before| before.made)),
-        };
-        // SAFETY: as above; nothing of the rows is used any more.
-        unsafe { pg_sys::SPI_finish() };
-        *kept = Some(Kept { view, versions, made: answer? });
+        let (versions, made) = answer?;
+        *kept = Some(Kept { view, versions, made });
         Ok(())
     }
+}
 
-    /// Reads the rows under the present snapshot, as the present role.
+impl Query {
+    const fn new(text: &'static CStr) -> Self {
+        Self { text, plan: Cell::new(std::ptr::null_mut()) }
+    }
+
+    /// The rows under the present snapshot, as the present role sees them.
     ///
     /// # Safety
     /// Within a connection to SPI.
-    unsafe fn read(&self) -> Rows {
+    unsafe fn rows(&self) -> Rows {
         // SAFETY: as above; the query has no arguments. Errors are the server's, and caught at the border.
         unsafe {
             if self.plan.get().is_null() {
-                let plan = pg_sys::SPI_prepare(self.query.as_ptr(), 0, std::ptr::null_mut());
+                let plan = pg_sys::SPI_prepare(self.text.as_ptr(), 0, std::ptr::null_mut());
                 pg_sys::SPI_keepplan(plan);
                 self.plan.set(plan);
             }
@@ -194,7 +212,10 @@ impl Rows {
         (place, self.datum(row, 1).map_or(0, |datum| datum.value() as u32))
     }
 
+    /// Of all rows, in order.
     fn versions(&self) -> Vec<Version> {
-        (0..self.len()).map(|row| self.version(row)).collect()
+        let mut versions: Vec<Version> = (0..self.len()).map(|row| self.version(row)).collect();
+        versions.sort_unstable();
+        versions
     }
 }

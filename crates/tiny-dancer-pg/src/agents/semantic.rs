@@ -34,6 +34,7 @@ thread_local! {
     static TABLE: Table = const {
         Table::new(
             c"semantic_route",
+            c"SELECT ctid, xmin FROM tiny_dancer.semantic_route",
             c"SELECT ctid, xmin, name, target_agent, priority, embedding FROM tiny_dancer.semantic_route",
         )
     };

@@ -5,6 +5,7 @@ use crate::artifact::Tensors;
 use crate::encoder::DIM;
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::{CHAR_BASE, CUES, Features};
+use crate::kernels::{dot_f32, higher, lower};
 
 /// `score = intercept + s_w/√n_w · Σ word weights + s_c/√n_c · Σ character weights + cues·C + embedding·E`
 ///
@@ -64,6 +65,10 @@ fn seen(name: &str, tensors: &Tensors) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
 #[inline]
 fn gather(table: &[i8], components: usize, component: usize, indices: &[u32]) -> i32 {
     let mask = (table.len() / components - 1) as u32;
+    if mask == 0 {
+        // The table of an artifact that does without.
+        return indices.len() as i32 * i32::from(table[component]);
+    }
     indices.iter().map(|&index| i32::from(table[(index & mask) as usize * components + component])).sum()
 }
 
@@ -83,7 +88,7 @@ impl Backend for Linear {
         let mut cues = features.cues;
         if let Some((least, most)) = &self.seen {
             for ((cue, &least), &most) in cues.iter_mut().zip(least).zip(most) {
-                *cue = cue.max(least).min(most);
+                *cue = lower(higher(*cue, least), most);
             }
         }
         for component in 0..self.components {
@@ -95,9 +100,8 @@ impl Backend for Linear {
             let mut score = self.intercept[component];
             score += word * word_norm * self.word_scale[component];
             score += character * character_norm * self.character_scale[component];
-            score += crate::kernels::dot_f32(&self.cues[component * CUES..][..CUES], &cues);
-            score +=
-                crate::kernels::dot_f32(&self.embedding[component * DIM..][..DIM], &features.unit_embedding);
+            score += dot_f32(&self.cues[component * CUES..][..CUES], &cues);
+            score += features.embedded(&self.embedding[component * DIM..][..DIM]);
             out[component] += weight[component] * score;
         }
     }

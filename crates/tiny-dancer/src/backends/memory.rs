@@ -5,7 +5,7 @@ use crate::artifact::Tensors;
 use crate::encoder::DIM;
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::{CUES, Features};
-use crate::kernels::{dot_f32, dot_i8, dot_rows_i8, exp_nonpositive, inverse_norm};
+use crate::kernels::{dot_f32, dot_i8, dot_rows_i8, exp_nonpositive, inverse_norm, lower, rounded};
 
 /// Cues are padded with zeros to this many, a whole number of the kernel's blocks.
 const PADDED_CUES: usize = CUES.next_multiple_of(32);
@@ -72,7 +72,7 @@ impl Backend for Memory {
         let mut cues = [0i8; PADDED_CUES];
         for (index, cue) in cues[..CUES].iter_mut().enumerate() {
             let standard = (features.cues[index] - self.cue_mean[index]) * self.cue_scale[index];
-            *cue = standard.clamp(-127.0, 127.0).round() as i8;
+            *cue = rounded(standard.clamp(-127.0, 127.0)) as i8;
         }
         let BackendScratch { floats, products, more_products, .. } = scratch;
         dot_rows_i8(&self.embeddings, &features.embedding, products);
@@ -84,7 +84,7 @@ impl Backend for Memory {
             |(((&embedding, &product), &inverse), &landmark_square)| {
                 let cosine = embedding as f32 * inverse * features.inverse_norm;
                 let distance = (square + landmark_square - 2 * product) as f32;
-                (-self.gamma_embedding * (2.0 - 2.0 * cosine) - self.gamma_cues * distance).min(0.0)
+                lower(-self.gamma_embedding * (2.0 - 2.0 * cosine) - self.gamma_cues * distance, 0.0)
             },
         ));
         for exponent in floats.iter_mut() {

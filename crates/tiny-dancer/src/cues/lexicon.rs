@@ -98,7 +98,7 @@ const SLOTS: usize = 2048;
 /// Word hash → lists it is on.
 #[derive(Debug)]
 pub(crate) struct Lexicon {
-    slots: Box<[(u64, u32)]>,
+    slots: Box<[(u64, u32); SLOTS]>,
 }
 
 impl Default for Lexicon {
@@ -110,7 +110,7 @@ impl Default for Lexicon {
 impl Lexicon {
     /// Of lists, each with its bit and its words.
     pub(crate) fn of(lists: &[(u32, &str)]) -> Self {
-        let mut lexicon = Self { slots: vec![(0, 0); SLOTS].into_boxed_slice() };
+        let mut lexicon = Self { slots: vec![(0, 0); SLOTS].try_into().expect("as many") };
         for (bit, words) in lists {
             for word in words.split(' ') {
                 let hash = hash_characters(word.chars());

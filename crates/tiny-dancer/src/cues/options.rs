@@ -39,6 +39,7 @@ pub(super) struct Options {
 }
 
 impl Options {
+    #[inline(never)]
     pub(super) fn find(&mut self, characters: &[char], tokens: &[Token]) {
         // All room a text can need, so that no later one allocates.
         self.markers.clear();
@@ -133,6 +134,7 @@ impl Options {
     }
 
     /// Puts the nine option cues, in the order of `NAMES`.
+    #[inline(never)]
     pub(super) fn measure(
         &mut self,
         characters: &[char],

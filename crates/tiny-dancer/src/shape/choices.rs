@@ -68,6 +68,7 @@ impl Default for Choices {
 impl Choices {
     /// Finds the markers of the longest list (of equally long ones the last), the label in front of it, what separates
     /// its options, and bullets in front of other markers.
+    #[inline(never)]
     pub(super) fn find(&mut self, view: View, cuts: &mut Vec<Cut>) {
         self.markers.clear();
         self.chain.clear();

@@ -9,6 +9,7 @@ use crate::text::{TokenKind, hash_characters};
 /// Without line breaks, a mark is known by its sides: `#` and `>` have spaces on both (a quote only where the text
 /// starts with one), emphasis has a letter on one side and is closed by the same run later. Operators between spaces
 /// or between letters stay.
+#[inline(never)]
 pub(super) fn find(view: View, cuts: &mut Vec<Cut>) {
     let View { characters, tokens } = view;
     let quoted = view.is_symbol(0, '>') && view.at(1) == ' ';

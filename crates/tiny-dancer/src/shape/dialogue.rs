@@ -51,6 +51,7 @@ pub(super) struct Label {
 }
 
 /// Finds what comes before the last question, and the labels in front of what is asked.
+#[inline(never)]
 pub(super) fn find(view: View, labels: &mut Vec<Label>, cuts: &mut Vec<Cut>) {
     read_labels(view, labels);
     if labels.is_empty() {
@@ -413,6 +414,7 @@ fn after_letters(view: View, labels: &[Label]) -> Option<usize> {
 }
 
 /// Finds a closing "Answer:", "The answer is", "A:" that nothing follows.
+#[inline(never)]
 pub(super) fn find_closing(view: View, cuts: &mut Vec<Cut>) {
     let mut end = view.tokens.len();
     while end > 0 && (view.is_symbol(end - 1, ':') || view.is_symbol(end - 1, '(')) {

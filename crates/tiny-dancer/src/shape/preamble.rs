@@ -30,6 +30,7 @@ const MULTIPLE_CHOICE: [&[&str]; 4] = [
 ];
 
 /// Finds preamble sentences at both ends; none where the rest speaks of texts, of which such a sentence may be one.
+#[inline(never)]
 pub(super) fn find(view: View, cuts: &mut Vec<Cut>) {
     let total = view.tokens.len();
     let mut start = 0;

@@ -21,18 +21,14 @@ const SLOTS: usize = 1024;
 /// Where a token or a sentence was seen last.
 #[derive(Debug)]
 pub(super) struct Repeats {
-    last: Box<[(u32, u32)]>,
-    sentences: Box<[(u32, u64)]>,
+    last: Box<[(u32, u32); SLOTS]>,
+    sentences: Box<[(u32, u64); SLOTS]>,
     turn: u32,
 }
 
 impl Default for Repeats {
     fn default() -> Self {
-        Self {
-            last: vec![(0, 0); SLOTS].into_boxed_slice(),
-            sentences: vec![(0, 0); SLOTS].into_boxed_slice(),
-            turn: 0,
-        }
+        Self { last: Box::new([(0, 0); SLOTS]), sentences: Box::new([(0, 0); SLOTS]), turn: 0 }
     }
 }
 
@@ -87,6 +83,7 @@ impl Repeats {
     ///
     /// The first stays, unless it is filler ([`filler`]). Numbers are data: blocks without a word of two letters stay as they are, but for equations that hold
     /// ("1+1=2 2+2=4"), and so do sentences with numbers. Of marks alone two stay.
+    #[inline(never)]
     pub(super) fn find(&mut self, view: View, cuts: &mut Vec<Cut>) {
         self.turn = self.turn.wrapping_add(1);
         if self.turn == 0 {
@@ -102,6 +99,7 @@ impl Repeats {
         let (mut at, mut sentence, mut hash, mut spoken, mut numbers) = (0, 0, 0u64, 0, false);
         // Options may share sentences.
         let mut in_options = false;
+        let mut stretch = Stretch::default();
         while at < tokens.len() {
             let token = tokens[at];
             let slot = &mut self.last[(token.hash >> 54) as usize % SLOTS];
@@ -109,7 +107,7 @@ impl Repeats {
             *slot = (self.turn, at as u32);
             let number = token.kind == TokenKind::Number;
             let mut found = seen
-                .and_then(|before| Some((before, at, run(view, before, at)?)))
+                .and_then(|before| Some((before, at, run(view, before, at, &mut stretch)?)))
                 // Of a sentence to parse or words to count, each one counts.
                 .filter(|&(before, at, _)| !counts || at - before > 2 || !view.is_word(before));
             let mut often = found.is_some_and(|(block, first, end)| {
@@ -203,15 +201,26 @@ fn filler(view: View, (block, first, end): (usize, usize, usize), period: usize)
     (!rest.into_iter().any(points)).then_some((start, stop))
 }
 
-/// Where what repeats the block that starts at `before` from `at` on ends.
-fn run(view: View, before: usize, at: usize) -> Option<usize> {
+/// How far tokens were found to repeat those a block before them, so that the next token need not look again.
+#[derive(Default)]
+struct Stretch {
+    block: usize,
+    end: usize,
+}
+
+/// Where what repeats the block that starts at `before` from `at` on ends. `stretch` is what was found of an earlier token.
+#[inline(never)]
+fn run(view: View, before: usize, at: usize, stretch: &mut Stretch) -> Option<usize> {
     let tokens = view.tokens;
     let block = at - before;
     if block > LONGEST_BLOCK {
         return None;
     }
-    let found =
-        (at..tokens.len()).take_while(|&place| same(view, tokens[place], tokens[place - block])).count();
+    if stretch.block != block || stretch.end < at {
+        let repeats = |place: &usize| same(view, tokens[*place], tokens[*place - block]);
+        *stretch = Stretch { block, end: at + (at..tokens.len()).take_while(repeats).count() };
+    }
+    let found = stretch.end - at;
     // Whole blocks only: what is left over may be the start of something else.
     let again = found / block;
     if tokens[before..at].iter().all(|token| token.kind == TokenKind::Symbol) {

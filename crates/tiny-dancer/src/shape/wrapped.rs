@@ -26,6 +26,7 @@ enum Holder {
 /// A wrapper asks something under a key that says so, holds nothing but values under such keys, lists of options and
 /// messages, and nothing follows it; all other JSON is data, and stays as it is. A key that is none of a wrapper's
 /// stays, with its value.
+#[inline(never)]
 pub(super) fn read_json(characters: &[char], out: &mut Vec<char>) -> bool {
     if characters.iter().find(|found| !matches!(found, '[' | ' ')) != Some(&'{') {
         return false;
@@ -233,6 +234,7 @@ fn unescape(content: &[char], out: &mut Vec<char>) {
 
 /// Finds tags with names of wrappers that are closed later, and those of their parts: a text may be about tags. One of
 /// an option becomes its marker; a harness's block goes with what is in it.
+#[inline(never)]
 pub(super) fn find_tags(view: View, found: &mut Vec<Tag>, cuts: &mut Vec<Cut>) {
     let characters = view.characters;
     if let Some(block) = harness_block(characters) {
