@@ -17,11 +17,13 @@ if [ "$crate/js/$name" -nt "$built" ] && { [ -z "$optimiser" ] || ! cmp -s "$bui
     exit 0
 fi
 if [ -n "$optimiser" ]; then
-    # A function with one caller stays a function: V8 keeps nothing in registers in one into which all others were put.
+    # For speed a function with one caller stays a function: V8 keeps nothing in registers in one that holds all others.
+    apart=""
+    [ "$profile" != edge ] || apart=--one-caller-inline-max-function-size=10
     "$optimiser" --mvp-features --enable-bulk-memory --enable-bulk-memory-opt --enable-mutable-globals --enable-sign-ext \
         --enable-nontrapping-float-to-int --enable-reference-types --enable-multivalue \
         "--$([ "$feature" = +simd128 ] && echo enable || echo disable)-simd" \
-        -Oz --one-caller-inline-max-function-size=10 --strip-debug --strip-producers --strip-target-features "$built" -o "$crate/js/$name"
+        -Oz $apart --strip-debug --strip-producers --strip-target-features "$built" -o "$crate/js/$name"
 else
     cp "$built" "$crate/js/$name"
     echo "$name: $(wc -c < "$built") bytes, without wasm-opt (make wasm-tools)"

@@ -18,6 +18,7 @@ from tests.integration.pg_cluster import database, extended, name
 from tiny_dancer import Agent, AgentRegistry, AgentRouter
 from tiny_dancer.errors import NoSuitableAgentError, OptionError
 from tiny_dancer.postgres import PostgresStorage
+from tiny_dancer.storage.history import hash_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -807,6 +808,19 @@ def test_names_are_any_text(db: Connection) -> None:
     assert one(db, "SELECT tiny_dancer.set_agent_active('nobody', true)") is False
     with refused("TD009", "agent: nobody", "register it first"):
         db.execute("SELECT tiny_dancer.observe_agent('nobody')")
+
+
+def test_repeated_requests_are_told_apart_without_their_texts(three: Connection) -> None:
+    texts = ("Sum this up: ä🜁", "Sum this up: ä🜁", "something else")
+    decided = [one(three, "SELECT decision_id FROM tiny_dancer.route_recorded(%s)", each) for each in texts]
+    for each in decided:
+        three.execute("SELECT tiny_dancer.record_outcome(agent_name, %s) FROM tiny_dancer.route('x')", (each,))
+    hashes = [hash_query(each) for each in texts]
+    for table in ("routing", "request"):
+        query = f"SELECT decision_id, query_hash, query_text FROM tiny_dancer.{table}"
+        found = {row[0]: row[1:] for row in three.execute(query.encode()).fetchall()}
+        assert [found[each] for each in decided] == [(each, None) for each in hashes]
+    assert one(three, "SELECT tiny_dancer.query_hash('')") == hash_query("")
 
 
 def test_a_row_that_is_no_agent_is_named_and_nobody_chosen(three: Connection) -> None:

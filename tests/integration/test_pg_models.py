@@ -756,7 +756,17 @@ def test_vectors_of_pgvector(sql: Connection) -> None:
         f"SELECT candidate_id FROM (SELECT {columns} FROM notes) AS notes,"
         " tiny_dancer.rank(NULL, ids, NULL, embeddings, '[0, 1]'::vector)"
     )
-    assert [row[0] for row in sql.execute(ask)] == ["b", "a", "c"]
+    for kind in ("vector", "halfvec"):
+        found = sql.execute(ask.replace("::vector", f"::{kind}").encode())
+        assert [row[0] for row in found] == ["b", "a", "c"]
+        sql.execute(f"SELECT tiny_dancer.create_route('{kind}', '', '[0, 1]'::{kind}, 'anybody')".encode())
+    routed = "SELECT count(*), min(similarity) FROM tiny_dancer.semantic_route('[0, 2]'::vector)"
+    assert sql.execute(routed).fetchone() == (2, 1)
+    sql.execute("DELETE FROM tiny_dancer.semantic_route")
+    assert refused(sql, ask.replace("::vector", "::sparsevec").replace("[0, 1]", "{1:1}/2"))[:2] == (
+        "22023",
+        "embedding: {1:1}/2 (sparsevec)",
+    )
     ask = "SELECT tiny_dancer.rank(NULL, '{a,b}', NULL, ARRAY['[1]', '[1,2]']::vector[], '{1}')"
     assert refused(sql, ask)[1] == "embeddings[2]: 2 numbers"
 

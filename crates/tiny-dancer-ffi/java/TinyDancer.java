@@ -131,6 +131,9 @@ public final class TinyDancer {
     /** Half a surrogate pair is no text, and not replaced by a question mark. */
     private static byte[] utf8(String text) {
         if (text == null) return null;
+        byte[] plain = text.getBytes(StandardCharsets.UTF_8);
+        // Most is ASCII, which is found out faster than it is encoded with care.
+        if (text.equals(new String(plain, StandardCharsets.ISO_8859_1))) return plain;
         try {
             ByteBuffer encoded = StandardCharsets.UTF_8.newEncoder().encode(CharBuffer.wrap(text));
             byte[] bytes = new byte[encoded.remaining()];

@@ -53,10 +53,13 @@ pub fn behind_breaker<T>(loaded: T, threshold: Option<u32>) -> Result<Guarded<T>
     Ok(Guarded::new(loaded, options.map(|options| Breaker::new(options, now())).transpose()?))
 }
 
+/// What answers a request of a batch.
+type Answering = dyn Fn(&str) -> Result<String> + Send + Sync;
+
 /// A batch on libuv's threads, and from there on all processors.
 pub struct Batch {
     requests: Vec<String>,
-    answer: Box<dyn Fn(&str) -> Result<String> + Send + Sync>,
+    answer: Box<Answering>,
 }
 
 impl Batch {

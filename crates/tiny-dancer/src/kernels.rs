@@ -132,24 +132,84 @@ pub fn visit_above(values: &[f32], mut bound: f32, mut visit: impl FnMut(usize, 
 #[inline(always)]
 #[allow(clippy::inline_always)]
 fn dot_i8_scalar(a: &[i8], b: &[i8]) -> i32 {
-    a.iter().zip(b).map(|(&x, &y)| i32::from(i16::from(x) * i16::from(y))).sum()
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    let (whole, a, b) = dot_i8_blocks(a, b);
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    let whole = 0;
+    let rest: i32 = a.iter().zip(b).map(|(&x, &y)| i32::from(i16::from(x) * i16::from(y))).sum();
+    whole + rest
 }
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
 fn dot_f32_scalar(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; 8];
     let (a_blocks, a_rest) = a.as_chunks::<8>();
     let (b_blocks, b_rest) = b.as_chunks::<8>();
-    for (x, y) in a_blocks.iter().zip(b_blocks) {
-        for lane in 0..8 {
-            lanes[lane] += x[lane] * y[lane];
-        }
-    }
+    let mut lanes = sum_products(a_blocks, b_blocks);
     for (lane, (x, y)) in a_rest.iter().zip(b_rest).enumerate() {
         lanes[lane] += x * y;
     }
     sum_lanes(lanes)
+}
+
+/// Sums of products, lane by lane.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn sum_products(a: &[[f32; 8]], b: &[[f32; 8]]) -> [f32; 8] {
+    let mut lanes = [0f32; 8];
+    for (x, y) in a.iter().zip(b) {
+        for lane in 0..8 {
+            lanes[lane] += x[lane] * y[lane];
+        }
+    }
+    lanes
+}
+
+/// Sums of products, lane by lane: where it compiles for size, the compiler makes no vectors of loops.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[inline]
+fn sum_products(a: &[[f32; 8]], b: &[[f32; 8]]) -> [f32; 8] {
+    use std::arch::wasm32::{f32x4_add, f32x4_mul, f32x4_splat, v128_load, v128_store};
+    let mut sums = [f32x4_splat(0.0); 2];
+    for (x, y) in a.iter().zip(b) {
+        for (half, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: four floats are readable at either place; the loads need no alignment.
+            let (x, y) = unsafe {
+                (v128_load(x.as_ptr().add(4 * half).cast()), v128_load(y.as_ptr().add(4 * half).cast()))
+            };
+            *sum = f32x4_add(*sum, f32x4_mul(x, y));
+        }
+    }
+    let mut lanes = [0f32; 8];
+    // SAFETY: eight floats are writeable there; the stores need no alignment.
+    unsafe {
+        v128_store(lanes.as_mut_ptr().cast(), sums[0]);
+        v128_store(lanes.as_mut_ptr().add(4).cast(), sums[1]);
+    }
+    lanes
+}
+
+/// The sum of products of blocks of eight, and what is left of both.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[inline]
+fn dot_i8_blocks<'a>(a: &'a [i8], b: &'a [i8]) -> (i32, &'a [i8], &'a [i8]) {
+    use std::arch::wasm32::{
+        i16x8_load_extend_i8x8, i32x4_add, i32x4_dot_i16x8, i32x4_extract_lane, i32x4_splat,
+    };
+    let (a_blocks, a_rest) = a.as_chunks::<8>();
+    let (b_blocks, b_rest) = b.as_chunks::<8>();
+    let mut sums = i32x4_splat(0);
+    for (x, y) in a_blocks.iter().zip(b_blocks) {
+        // SAFETY: eight bytes are readable at either place; the loads need no alignment.
+        let (x, y) = unsafe { (i16x8_load_extend_i8x8(x.as_ptr()), i16x8_load_extend_i8x8(y.as_ptr())) };
+        sums = i32x4_add(sums, i32x4_dot_i16x8(x, y));
+    }
+    let sum = i32x4_extract_lane::<0>(sums)
+        + i32x4_extract_lane::<1>(sums)
+        + i32x4_extract_lane::<2>(sums)
+        + i32x4_extract_lane::<3>(sums);
+    (sum, a_rest, b_rest)
 }
 
 /// [`dot_f32_scalar`] with its lanes in one register, also where a library is made for size.

@@ -34,10 +34,10 @@ pytestmark = pytest.mark.skipif(PYTHON is None, reason="needs LiteLLM: LITELLM_P
 
 
 def usages(seed: int) -> list[Usage]:
-    """Usages with every kind of token, at, below and above the lengths where prices change."""
+    """Usages with every kind of token, at and above the lengths where prices change, and anywhere."""
     draw = random.Random(seed)
-    prompts = [length + more for length in LENGTHS for more in (0, 1, -1)]
-    prompts += [int(10 ** draw.uniform(0, 6)) for _ in range(19)]
+    prompts = [length + more for length in LENGTHS for more in (0, 1)]
+    prompts += [int(10 ** draw.uniform(0, 6)) for _ in range(8)]
     found = []
     for prompt in prompts:
         output = int(10 ** draw.uniform(0, 4))

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from tiny_dancer.types import RequestRecord
 
+SERVED = ("chat", "messages")
+SLOW = ("comments-slow", "slow-first")
 PATHS = {"chat": "/chat/completions", "messages": "/messages", "responses": "/responses"}
 FAILURES = {"redirect": (502, "status 307"), "a-529": (529, "Overloaded")}
 OTHERS = (
@@ -94,6 +97,18 @@ def gateway(upstream: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     }
     with Serving(content, tmp_path_factory.mktemp("field")) as serving:
         yield serving
+
+
+@pytest.fixture(scope="module")
+def early(gateway: Serving) -> Iterator[dict[tuple[str, str, bool], Future[Told]]]:
+    """What the upstream takes seconds to say, asked at once and before the rest: waits do not add up."""
+    with ThreadPoolExecutor(2 * len(SERVED) * len(SLOW)) as pool:
+        yield {
+            (name, endpoint, stream): pool.submit(ask, gateway, f"chat.{name}", endpoint, stream=stream)
+            for name in SLOW
+            for endpoint in SERVED
+            for stream in (False, True)
+        }
 
 
 def ask(gateway: Serving, model: str, endpoint: str, *, stream: bool, text: str = "hello there") -> Told:
@@ -190,10 +205,19 @@ def state(gateway: Serving, model: str) -> str:
     return gateway.states()[model]
 
 
-def served(gateway: Serving, kind: str, name: str, endpoint: str, *, stream: bool, expected: Any) -> None:
+def served(
+    gateway: Serving,
+    kind: str,
+    name: str,
+    endpoint: str,
+    *,
+    stream: bool,
+    expected: Any,
+    found: Told | None = None,
+) -> None:
     model = f"{kind}.{name}"
     text, tools, tokens = expected[0 if stream else 1] if isinstance(expected, list) else expected
-    found = ask(gateway, model, endpoint, stream=stream)
+    found = found or ask(gateway, model, endpoint, stream=stream)
     assert (found.status, found.error) == (200, None), found.body
     if endpoint == "messages":  # where a block of nothing but space is none
         text = text.strip()
@@ -219,10 +243,18 @@ def served(gateway: Serving, kind: str, name: str, endpoint: str, *, stream: boo
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("endpoint", ["chat", "messages"])
+@pytest.mark.parametrize("endpoint", SERVED)
 @pytest.mark.parametrize("name", ANSWERS)
-def test_what_carries_content_is_served(gateway: Serving, name: str, endpoint: str, stream: bool) -> None:
-    served(gateway, "chat", name, endpoint, stream=stream, expected=ANSWERS[name])
+def test_what_carries_content_is_served(
+    gateway: Serving,
+    early: dict[tuple[str, str, bool], Future[Told]],
+    name: str,
+    endpoint: str,
+    stream: bool,
+) -> None:
+    asked = early.get((name, endpoint, stream))
+    found = None if asked is None else asked.result()
+    served(gateway, "chat", name, endpoint, stream=stream, expected=ANSWERS[name], found=found)
 
 
 @pytest.mark.parametrize("stream", [False, True])

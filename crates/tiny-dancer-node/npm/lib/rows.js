@@ -146,14 +146,12 @@ export function rankedRows(scorer, thresholds, query, candidates, matrix, k, now
   if (!(Number.isInteger(k) && k > 0 && k <= MOST && Number.isFinite(now) && (matrix === undefined || isFloats(matrix)))) return undefined
   const taken = matrix === undefined ? embeddingRows.take(length * width) : undefined
   const numbers = givenNumbers.take(GIVEN * length)
-  let ids
+  let ids, response
   try {
     ids = idsOf(candidates, width, taken, numbers)
   } catch {
-    // A getter of the caller's threw: what is read for JSON says which.
-    return undefined
+    // A getter that throws, a proxy of numbers: read once more for its JSON, it is named.
   }
-  let response
   if (ids !== undefined) {
     const rows = taken === undefined ? ownBytes(matrix) : taken.subarray(0, length * width)
     const out = answeredNumbers.take(ANSWERED * length)

@@ -651,6 +651,27 @@ test('a getter that asks in the middle of a question changes no answer', async (
   }
 })
 
+test('what only looks like candidates or their numbers is refused by its place', async () => {
+  const router = new Router()
+  const embedding = new Float32Array([1, 0])
+  const ask = (candidates) => router.route({ queryEmbedding: embedding, candidates })
+  await rejects(ask([{ id: 'a', embedding: new Proxy(embedding, {}) }]), 'CandidateInvalid', 'candidates[0].embedding')
+  await rejects(ask([{ id: 'a', embedding: Object.create(embedding) }]), 'CandidateInvalid', 'candidates[0].embedding')
+  await rejects(ask([{ id: 'a', embedding }, , { id: 'b', embedding }]), 'CandidateInvalid', 'candidates[1]')
+  await rejects(ask([{ id: 'a', embedding, accessCount: '5' }]), 'CandidateInvalid', 'candidates[0].access_count')
+  class Memory {
+    constructor(id) {
+      Object.assign(this, { id, embedding })
+    }
+    get colour() {
+      return 'red'
+    }
+  }
+  const given = new Proxy([new Memory('b'), Object.freeze({ id: 'a', embedding, [Symbol('own')]: 1 })], {})
+  assert.deepEqual((await ask(given)).decisions.map(({ candidateId }) => candidateId), ['a', 'b'])
+  await rejects(ask([{ id: 'a', get embedding() { throw new TinyDancerError('CandidateInvalid', 'mine', 'its own', 'see to it') } }]), 'CandidateInvalid', 'mine')
+})
+
 test('reloadModel takes no artifact of another kind', async () => {
   const models = require.resolve('tiny-dancer/edge.safetensors')
   const path = join(mkdtempSync(join(tmpdir(), 'tiny-dancer-')), 'model.safetensors')

@@ -137,8 +137,8 @@ impl Table {
             pg_sys::SPI_finish();
             answer
         };
-        let (versions, made) = answer?;
-        *kept = Some(Kept { view, versions, made });
+        let (versions, content) = answer?;
+        *kept = Some(Kept { view, versions, made: content });
         Ok(())
     }
 }

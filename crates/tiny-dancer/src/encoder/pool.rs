@@ -136,6 +136,7 @@ pub(super) fn add_rows(rows: &[Row], ids: &[u32], sums: &mut [i32; DIM]) {
 /// thirty times as long.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
+#[expect(clippy::cast_ptr_alignment, reason = "what loads and stores there needs no alignment")]
 fn add_rows_avx2(rows: &[Row], ids: &[u32], sums: &mut [i32; DIM]) {
     use std::arch::x86_64::{
         __m128i, __m256i, _mm_loadu_si128, _mm256_add_epi16, _mm256_add_epi32, _mm256_castsi256_si128,
