@@ -257,7 +257,8 @@ class _Calls:
         return self.decide(request, *more).field("model")
 
     def decide_by(self, checksum: Any, request: Any, *more: Any) -> Any:
-        for each in set(checksum.to_pylist()) - {None}:
+        asked = request.is_valid()  # a null request is null whatever the checksum, as in the other databases
+        for each in set(checksum.filter(asked).to_pylist()) - {None}:
             self._functions.check(each)
         if checksum.null_count:
             request = pa.compute.if_else(checksum.is_valid(), request, pa.scalar(None, pa.string()))

@@ -142,6 +142,19 @@ def test_null_is_null(connection: Any) -> None:
     assert asked == [*told, (True, False, True, None), (True, True, True, None)]
 
 
+def test_a_null_request_asks_for_no_artifact(connection: Any) -> None:
+    assert one(connection, "tiny_dancer_decide_by('00', NULL)") is None
+    rows = connection.execute(
+        "SELECT tiny_dancer_decide_by(if(text IS NULL, '00', tiny_dancer_checksum()), text) "
+        "FROM (VALUES ('What is 2 + 2?'), (NULL)) asked(text)"
+    )
+    assert set(rows.fetchall()) == {("weak",), (None,)}
+    with pytest.raises(duckdb.Error, match="ArtifactError: checksum: 00"):
+        connection.execute(
+            "SELECT tiny_dancer_decide_by('00', text) FROM (VALUES (NULL), ('x')) asked(text)"
+        ).fetchall()
+
+
 def test_a_cost_that_nobody_knows_is_null() -> None:
     with duckdb.connect() as connection:
         register(connection)

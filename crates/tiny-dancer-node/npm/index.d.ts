@@ -445,11 +445,11 @@ export class Router {
     decide(request: string | readonly object[] | object | Bytes, options?: DecideOptions | null): Decision;
     /**
      * Decides many requests with the same options on other threads, in order.
-     * @param {readonly (string | readonly object[] | object | Uint8Array)[]} requests
+     * @param {readonly (string | readonly object[] | object | Bytes)[]} requests
      * @param {DecideOptions | null} [options]
      * @returns {Promise<Decision[]>}
      */
-    decideBatch(requests: readonly (string | readonly object[] | object | Uint8Array)[], options?: DecideOptions | null): Promise<Decision[]>;
+    decideBatch(requests: readonly (string | readonly object[] | object | Bytes)[], options?: DecideOptions | null): Promise<Decision[]>;
     /**
      * Ranks candidates for a query.
      * @param {RoutingRequest} request

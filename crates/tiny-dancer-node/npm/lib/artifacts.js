@@ -19,7 +19,10 @@ export function source(config, path, bytes) {
   if (typeof named !== 'string' && tagOf(named) !== 'URL') {
     throw new TinyDancerError('OptionInvalid', path, kindOf(named), 'give the path of a file, as text or a file: URL')
   }
-  return host().readFile(named, path)
+  const read = host().readFile(named, path)
+  // No bytes would be no artifact, and the WebAssembly module would serve what needs none.
+  if (read.byteLength === 0) throw new TinyDancerError('ArtifactInvalid', path, `${named}: 0 bytes`, 'this is no artifact: it is too short')
+  return read
 }
 
 /** What an artifact's header says; an empty one where there is none to read: the engine says why. */

@@ -1,8 +1,8 @@
 // Candidates and queries as JSON, and their embeddings beside it.
 
 import { asJson, check, checkedJson, kindOf, objectOf } from './given.js'
-import { tagOf, TinyDancerError } from './instance.js'
-import { embeddingOf, ownBytes } from './numbers.js'
+import { TinyDancerError } from './instance.js'
+import { embeddingOf, isFloats, ownBytes } from './numbers.js'
 import { listOf, momentOf, present } from './options.js'
 import { space } from './spaces.js'
 
@@ -35,7 +35,7 @@ export function candidatesOf(given, matrix) {
   listOf(given, 'candidates', 'CandidateInvalid')
   let rows, width, taken
   if (matrix !== undefined && matrix !== null) {
-    if (tagOf(matrix) !== 'Float32Array') {
+    if (!isFloats(matrix)) {
       throw new TinyDancerError('CandidateInvalid', 'embeddings', kindOf(matrix), 'give a Float32Array of one row a candidate')
     }
     if (matrix.length === 0 && given.length > 0) {
@@ -47,40 +47,47 @@ export function candidatesOf(given, matrix) {
   for (let place = 0; place < given.length; place++) {
     const candidate = given[place]
     const at = `candidates[${place}]`
-    objectOf(candidate, at, 'CandidateInvalid', 'give an object')
-    const own = {}
-    for (const name of Object.keys(candidate)) {
-      const value = candidate[name]
-      if (value === undefined || value === null) continue
-      if (name === 'embedding') {
-        if (matrix !== undefined && matrix !== null) {
-          throw new TinyDancerError('CandidateInvalid', `${at}.embedding`, 'given beside embeddings', 'give one of the two')
+    try {
+      objectOf(candidate, at, 'CandidateInvalid', 'give an object')
+      const own = {}
+      for (const name of Object.keys(candidate)) {
+        const value = candidate[name]
+        if (value === undefined || value === null) continue
+        if (name === 'embedding') {
+          if (matrix !== undefined && matrix !== null) {
+            throw new TinyDancerError('CandidateInvalid', `${at}.embedding`, 'given beside embeddings', 'give one of the two')
+          }
+          const embedding = embeddingOf(value, `${at}.embedding`)
+          if (width === undefined) {
+            width = embedding.length
+            const size = width * given.length
+            taken = gathered.take(size)
+            rows = taken.subarray(0, size)
+            // Those without one count as unlike everything.
+            rows.fill(0)
+          }
+          if (embedding.length !== width) {
+            throw new TinyDancerError('CandidateInvalid', `${at}.embedding`, `${embedding.length} numbers`, `give ${width} numbers`)
+          }
+          rows.set(embedding, place * width)
+        } else if (name === 'metadata') {
+          own.metadata = metadataOf(value, `${at}.metadata`)
+          check(own.metadata, `${at}.metadata`, 'CandidateInvalid')
+        } else {
+          const moved = NAMES.get(name) ?? name
+          if (moved in own) throw new TinyDancerError('CandidateInvalid', `${at}.${moved}`, 'there twice', 'give it once')
+          const read = momentOf(value)
+          if (typeof read !== 'string') check(read, `${at}.${moved}`, 'CandidateInvalid')
+          // An id may say itself what it is in JSON, as those of databases do; it is given back as that.
+          own[moved] = moved === 'id' && typeof read === 'object' ? JSON.parse(asJson(read, `${at}.id`, 'CandidateInvalid')) : read
         }
-        const embedding = embeddingOf(value, `${at}.embedding`)
-        if (width === undefined) {
-          width = embedding.length
-          const size = width * given.length
-          taken = gathered.take(size)
-          rows = taken.subarray(0, size)
-          // Those without one count as unlike everything.
-          rows.fill(0)
-        }
-        if (embedding.length !== width) {
-          throw new TinyDancerError('CandidateInvalid', `${at}.embedding`, `${embedding.length} numbers`, `give ${width} numbers`)
-        }
-        rows.set(embedding, place * width)
-      } else if (name === 'metadata') {
-        own.metadata = metadataOf(value, `${at}.metadata`)
-        check(own.metadata, `${at}.metadata`, 'CandidateInvalid')
-      } else {
-        const moved = NAMES.get(name) ?? name
-        if (moved in own) throw new TinyDancerError('CandidateInvalid', `${at}.${moved}`, 'there twice', 'give it once')
-        const read = momentOf(value)
-        if (typeof read !== 'string') check(read, `${at}.${moved}`, 'CandidateInvalid')
-        own[moved] = read
       }
+      plain[place] = own
+    } catch (cause) {
+      if (cause instanceof TinyDancerError) throw cause
+      // A getter of the caller's.
+      throw new TinyDancerError('CandidateInvalid', at, cause?.message ?? String(cause), 'give what can be read', { cause })
     }
-    plain[place] = own
   }
   const json = asJson(plain, 'candidates', 'CandidateInvalid')
   if (taken !== undefined) gathered.keep(taken)

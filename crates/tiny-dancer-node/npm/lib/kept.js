@@ -75,7 +75,7 @@ export class CandidateRouter {
    * @returns {Promise<Ranking[]>}
    */
   async rankBatch(queries) {
-    const said = listOf(queries, 'requests', 'CandidateInvalid').map((query) => {
+    const said = Array.from(listOf(queries, 'requests', 'CandidateInvalid'), (query) => {
       const given = objectOf(query, 'query', 'CandidateInvalid', 'give an object')
       const { json, numbers } = queryOf({ ...this.#thresholds, ...given })
       if (numbers === undefined) return json

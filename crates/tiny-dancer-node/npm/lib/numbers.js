@@ -1,7 +1,12 @@
 // Bytes and numbers, as they are given.
 
-import { kindOf } from './given.js'
+import { bytesOf, kindOf } from './given.js'
 import { tagOf, TinyDancerError } from './instance.js'
+
+const { get: viewOf } = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)
+
+/** Whether it is a Float32Array, of whatever realm, and does not only look like one: a proxy's numbers lie nowhere. */
+export const isFloats = (given) => viewOf.call(given) === 'Float32Array'
 
 export const ownBytes = (view) =>
   // What another thread may write to is copied before it is read.
@@ -9,10 +14,12 @@ export const ownBytes = (view) =>
 
 let decoder
 
-export function textOf(bytes, field) {
+/** JSON as bytes, as text: no byte of it is left out, as none is of what is read where it lies. */
+export function textOf(given, field) {
+  const bytes = ownBytes(bytesOf(given, field, 'RequestInvalid'))
   try {
-    decoder ??= new TextDecoder('utf-8', { fatal: true })
-    return decoder.decode(ownBytes(bytes))
+    decoder ??= new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+    return decoder.decode(bytes)
   } catch (cause) {
     throw new TinyDancerError('RequestInvalid', field, cause.message, 'give UTF-8', { cause })
   }
@@ -31,7 +38,7 @@ export function embeddingOf(given, field) {
 function numbersOf(given, field) {
   const refused = (place, value) =>
     new TinyDancerError('CandidateInvalid', place, value, 'give a Float32Array, a list of numbers, or a Buffer of little-endian float32')
-  if (tagOf(given) === 'Float32Array') return given.length === 0 ? given : ownBytes(given)
+  if (isFloats(given)) return given.length === 0 ? given : ownBytes(given)
   if (isBuffer(given)) {
     if (given.byteLength % 4 !== 0) throw refused(field, `a Buffer of ${given.byteLength} bytes`)
     if (given.byteLength === 0) return new Float32Array(0)

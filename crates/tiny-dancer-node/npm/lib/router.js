@@ -4,7 +4,7 @@ import { ARTIFACT, encoderFor, headerOf, source } from './artifacts.js'
 import { candidatesOf, queryOf } from './candidates.js'
 import { call, host, inBatches, made } from './engine.js'
 import { asJson, bytesOf, checkedJson, isBytes, namesOf, objectOf } from './given.js'
-import { tagOf, TinyDancerError } from './instance.js'
+import { TinyDancerError } from './instance.js'
 import { embeddingOf, ownBytes, textOf } from './numbers.js'
 import { known, listOf, momentOf, optionsOf, present, truthOf } from './options.js'
 import { breakerOf, RANKING, thresholdsOf } from './ranking.js'
@@ -97,15 +97,15 @@ export class Router {
 
   /**
    * Decides many requests with the same options on other threads, in order.
-   * @param {readonly (string | readonly object[] | object | Uint8Array)[]} requests
+   * @param {readonly (string | readonly object[] | object | Bytes)[]} requests
    * @param {DecideOptions | null} [options]
    * @returns {Promise<Decision[]>}
    */
   async decideBatch(requests, options) {
     const models = this.#asked()
     const asked = optionsOf(options)
-    const said = listOf(requests, 'requests', 'RequestInvalid').map((request, row) =>
-      tagOf(request) === 'Uint8Array' ? textOf(request, `requests[${row}]`) : asJson(request, `requests[${row}]`),
+    const said = Array.from(listOf(requests, 'requests', 'RequestInvalid'), (request, row) =>
+      isBytes(request) ? textOf(request, `requests[${row}]`) : asJson(request, `requests[${row}]`),
     )
     return inBatches(said, (some) => models.decideBatch(some, asked))
   }

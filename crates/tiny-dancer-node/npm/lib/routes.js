@@ -51,7 +51,7 @@ export class SemanticRouter {
    * @returns {Promise<Record<string, any>[]>}
    */
   async routeBatch(requests, options) {
-    const said = listOf(requests, 'requests', 'RequestInvalid').map((request, row) => routeRequest(request, `requests[${row}]`))
+    const said = Array.from(listOf(requests, 'requests', 'RequestInvalid'), (request, row) => routeRequest(request, `requests[${row}]`))
     const asked = this.#options(options)
     return inBatches(said, (some) => this.#routes.routeBatch(some, asked))
   }

@@ -1,7 +1,7 @@
 // Candidates of which nothing counts but numbers, ranked without JSON; what has more to say is left to it.
 
 import { isObject } from './given.js'
-import { ownBytes } from './numbers.js'
+import { isFloats, ownBytes } from './numbers.js'
 import { momentOf, present } from './options.js'
 import { KEPT, space } from './spaces.js'
 
@@ -42,8 +42,7 @@ function shapeOf(keys) {
 }
 
 /** What the last candidate had: the next one most often has the same. */
-let keys = []
-let shape = shapeOf(keys)
+let last = { keys: [], shape: shapeOf([]) }
 
 function sameAs(one, other) {
   if (one.length !== other.length) return false
@@ -103,10 +102,9 @@ function idsOf(candidates, width, rows, numbers) {
     const candidate = candidates[place]
     if (!isObject(candidate)) return undefined
     const own = Object.keys(candidate)
-    if (!sameAs(own, keys)) {
-      shape = shapeOf(own)
-      keys = own
-    }
+    if (!sameAs(own, last.keys)) last = { keys: own, shape: shapeOf(own) }
+    // A getter that asks in the meantime makes another one the last.
+    const { shape } = last
     if (shape === undefined) return undefined
     // By their names, and only what is there: V8 then knows where each lies, and nothing inherited is read.
     const id = shape.id ? candidate.id : undefined
@@ -118,7 +116,7 @@ function idsOf(candidates, width, rows, numbers) {
     if (typeof id !== 'string') return undefined
     ids[place] = id
     if (rows !== undefined) {
-      if (!(embedding instanceof Float32Array) || embedding.length !== width) return undefined
+      if (!isFloats(embedding) || embedding.length !== width) return undefined
       rows.set(embedding, place * width)
     } else if (embedding !== undefined && embedding !== null) {
       return undefined
@@ -145,7 +143,7 @@ export function rankedRows(scorer, thresholds, query, candidates, matrix, k, now
   const { length } = candidates
   const { length: width } = query
   if (scorer.rankRows === undefined || length === 0 || length >= FEW) return undefined
-  if (!(Number.isInteger(k) && k > 0 && Number.isFinite(now) && (matrix === undefined || matrix instanceof Float32Array))) return undefined
+  if (!(Number.isInteger(k) && k > 0 && k <= MOST && Number.isFinite(now) && (matrix === undefined || isFloats(matrix)))) return undefined
   const taken = matrix === undefined ? embeddingRows.take(length * width) : undefined
   const numbers = givenNumbers.take(GIVEN * length)
   let ids, response

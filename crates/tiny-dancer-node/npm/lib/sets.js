@@ -119,7 +119,7 @@ export class TaskClassifier {
    * @returns {Promise<Record<string, any>[]>}
    */
   async classifyBatch(texts) {
-    const said = listOf(texts, 'requests', 'RequestInvalid').map((text, row) => asJson({ text }, `requests[${row}]`))
+    const said = Array.from(listOf(texts, 'requests', 'RequestInvalid'), (text, row) => asJson({ text }, `requests[${row}]`))
     return inBatches(said, (some) => this.#tasks.classifyBatch(some))
   }
 }

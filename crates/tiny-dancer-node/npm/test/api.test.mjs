@@ -137,6 +137,21 @@ describe('Router.decide', () => {
     assert.match(error.field, /^requests\[1500\]\./)
     await rejects(router.decideBatch('hello'), 'RequestInvalid', 'requests')
     await rejects(router.decideBatch([undefined]), 'RequestInvalid', 'requests[0]')
+    const holed = ['hello']
+    holed[2] = 'hello'
+    await rejects(router.decideBatch(holed), 'RequestInvalid', 'requests[1]')
+    await rejects(new TaskClassifier({ modelPath: files.tasks }).classifyBatch(['', , '']), 'RequestInvalid')
+    await rejects(new CandidateRouter().rankBatch([{ text: 'tea' }, , { text: 'tea' }]), 'CandidateInvalid', 'query')
+  })
+
+  test('bytes in a batch are what they are in a call', async () => {
+    const router = new Router()
+    const bytes = (text) => Uint8Array.from(Buffer.from(text))
+    assert.deepEqual(await router.decideBatch([bytes('"hello"').buffer]), [router.decide(bytes('"hello"').buffer)])
+    for (const none of [bytes('\ufeff"hello"'), new ArrayBuffer(0), Uint8Array.of(34, 255, 34)]) {
+      refuses(() => router.decide(none), 'RequestInvalid')
+      assert.match((await rejects(router.decideBatch(['hello', none]), 'RequestInvalid')).field, /^requests\[1\]/)
+    }
   })
 
   test('a batch leaves the event loop to others', async () => {
@@ -214,8 +229,14 @@ describe('artifacts', () => {
     const router = new Router({ modelPath: path })
     const request = { queryEmbedding: [1, 0], candidates: [{ id: 'a', embedding: [1, 0.5] }, { id: 'b', embedding: [0, 1] }] }
     const { inferenceTimeUs: _, ...before } = await router.route(request)
-    writeFileSync(path, 'half a file')
-    await rejects(router.reloadModel(), 'ArtifactInvalid')
+    // A file that is being written has nothing in it first.
+    for (const part of ['half a file', '']) {
+      writeFileSync(path, part)
+      await rejects(router.reloadModel(), 'ArtifactInvalid')
+    }
+    for (const Made of [Router, CandidateRouter, SemanticRouter, TaskClassifier, ToolSelector]) {
+      refuses(() => new Made({ modelPath: path }), 'ArtifactInvalid', 'modelPath')
+    }
     const { inferenceTimeUs: __, ...same } = await router.route(request)
     assert.deepEqual(same, before)
     refuses(() => router.decide('hi'), 'OptionInvalid', 'decide')
@@ -320,7 +341,13 @@ describe('Router.route', () => {
     await rejects(ask({ candidates: [null] }), 'CandidateInvalid', 'candidates[0]')
     await rejects(ask({ queries: [] }), 'RequestInvalid', 'queries')
     assert.match((await rejects(ask({ embedings: [] }), 'RequestInvalid', 'embedings')).remedy, /^did you mean embeddings\? /)
-    await rejects(ask({ k: 0 }), 'OptionInvalid', 'k')
+    for (const k of [0, 100_001, 2 ** 53]) await rejects(ask({ k }), 'OptionInvalid', 'k')
+    // What looks like numbers, and has none where they would be read.
+    for (const none of [new Proxy(new Float32Array(3), {}), Object.create(Float32Array.prototype), { [Symbol.toStringTag]: 'Float32Array', length: 3 }]) {
+      await rejects(ask({ queryEmbedding: none }), 'CandidateInvalid', 'queryEmbedding')
+      await rejects(first({ embedding: none }), 'CandidateInvalid', 'candidates[0].embedding')
+      await rejects(router.route({ queryEmbedding, candidates: [{ id: 'a' }], embeddings: none }), 'CandidateInvalid', 'embeddings')
+    }
     await rejects(ask({ diversity: 2 }), 'OptionInvalid', 'diversity')
     await rejects(ask({ where: { $nothing: 1 } }), 'CandidateInvalid')
     await rejects(first({ id: undefined }), 'CandidateInvalid', 'candidates[0].id')
@@ -462,6 +489,15 @@ test('CandidateRouter keeps its candidates', async () => {
   assert.equal(worded.rank({ text: 'When does the railway depart?', k: 1 }).decisions[0].candidate_id, 'train')
 })
 
+test('an id that says itself what it is in JSON is given back as that', () => {
+  const router = new CandidateRouter()
+  const embedding = [1, 0]
+  router.add([{ id: { toJSON: () => '507f1f77' }, embedding }, { id: new String('wrapped'), embedding }])
+  const given = router.rank({ embedding, now: 1.7e9 }).decisions.map(({ candidate_id }) => candidate_id)
+  assert.deepEqual(given, ['507f1f77', 'wrapped'])
+  assert.deepEqual(router.nearest(embedding).map(({ candidate_id }) => candidate_id), given)
+})
+
 test('the nearest are those of a query by JSON, number by number', () => {
   let state = 11
   const random = () => (state = (state * 48271) % 2147483647) / 2147483647
@@ -539,9 +575,14 @@ test('properties that are no JSON are refused by their place', async () => {
   circle.self = circle
   const throwing = { get user() { throw new Error('not now') } }
   const given = (more) => router.route({ text: 'tea', candidates: [{ id: 'a' }, { id: 'b', ...more }] })
+  const embedding = new Float32Array([1, 0])
+  const numbers = (more) => router.route({ queryEmbedding: embedding, candidates: [{ id: 'a', embedding }, { id: 'b', embedding, ...more }] })
   for (const metadata of [circle, throwing, new Map([['user', 'anna']])]) {
-    await rejects(given({ metadata }), 'CandidateInvalid', 'candidates[1].metadata')
+    for (const ask of [given, numbers]) await rejects(ask({ metadata }), 'CandidateInvalid', 'candidates[1].metadata')
   }
+  const closed = { id: 'b', get embedding() { throw new Error('connection closed') } }
+  const error = await rejects(router.route({ queryEmbedding: embedding, candidates: [{ id: 'a', embedding }, closed] }), 'CandidateInvalid', 'candidates[1]')
+  assert.equal(error.value, 'connection closed')
   await rejects(given({ metadata: { rows: [5n] } }), 'CandidateInvalid', 'candidates[1].metadata.rows[0]')
   await rejects(given({ accessCount: 5n }), 'CandidateInvalid', 'candidates[1].access_count')
   await rejects(given({ id: Symbol('b') }), 'CandidateInvalid', 'candidates[1].id')
@@ -595,6 +636,19 @@ test('a getter that asks in the middle of a question changes no answer', async (
   }
   assert.deepEqual((await ask(asking)).decisions, decisions)
   assert.equal((await inner).decisions[0].candidateId, 'other')
+  // Candidates with other properties, or with what only JSON can say, change nothing of what is read of the outer one.
+  const used = { accessCount: 1000, successRate: 0.9 }
+  const plain = await ask({ id: 'far', embedding: near, ...used })
+  for (const other of [{ id: 'x', embedding: near }, { id: 'x', embedding: near, text: 'tea' }]) {
+    const asked = await ask({
+      get id() {
+        router.route({ queryEmbedding: near, candidates: [other] })
+        return 'far'
+      },
+      embedding: near, ...used,
+    })
+    assert.deepEqual(asked.decisions, plain.decisions)
+  }
 })
 
 test('what only looks like candidates or their numbers is refused by its place', async () => {
