@@ -736,9 +736,14 @@ def test_arrays_that_do_not_fit_are_refused(sql: Connection) -> None:
         ("(NULL, '{a}', NULL, ARRAY[[1, NULL]]::real[], '{1, 2}')", "embeddings: null"),
         ("(NULL, '{a}', NULL, ARRAY[['x', 'y']], '{1, 2}')", "embeddings: an array of text"),
         ("(NULL, '{a}', NULL, ARRAY[[1, 2]]::real[], '{1, NULL}')", "embedding: NULL"),
+        ("(NULL, '{a}', NULL, ARRAY[[1, 2]]::real[], ARRAY[[1, 2]]::real[])", "embedding: an array of 2 dimensions"),
+        ("('x', ARRAY[['a', 'b']])", "ids: an array of 2 dimensions"),
+        ("('x', '{a,b}', ARRAY[['a', 'b']])", "texts: an array of 2 dimensions"),
     ]:
         assert refused(sql, ask + arguments)[:2] == ("22023", detail)
     assert refused(sql, ask + "('x', '{a,a}')")[0] == "TD009"
+    many = "SELECT model FROM tiny_dancer.decide_many(ARRAY[['x'], ['y']])"
+    assert refused(sql, many)[:2] == ("22023", "requests: an array of 2 dimensions")
     assert refused(sql, ask + "('x', '{a}', options => '[1]')")[0] == "TD007"
     assert refused(sql, ask + "('x', '{a}', options => '{\"text\": \"y\"}')")[0] == "TD009"
     assert refused(sql, ask + "('x', '{a}', options => '{\"k\": 0}')")[0] == "TD007"

@@ -176,7 +176,10 @@ fn cast(function: Oid, value: Datum) -> Datum {
 pub fn single_floats<'a>(datum: Datum, field: &str) -> Result<Cow<'a, [f32]>> {
     // SAFETY: the argument is an array.
     let array = unsafe { Array::of(datum) };
-    floats_of(&array, field)
+    match array.dimensions() {
+        [] | [_] => floats_of(&array, field),
+        several => Err(refused(field, format!("an array of {} dimensions", several.len()))),
+    }
 }
 
 fn floats_of<'a>(array: &Array, field: &str) -> Result<Cow<'a, [f32]>> {

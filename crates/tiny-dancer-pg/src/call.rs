@@ -227,14 +227,18 @@ impl Call {
     /// The texts of an array of one dimension, in their order; none where it is null.
     ///
     /// # Errors
-    /// As [`Self::text`].
-    pub fn texts(&self, place: usize) -> Result<Vec<Option<Cow<'_, str>>>> {
+    /// As [`Self::text`], or an array of more dimensions.
+    pub fn texts(&self, place: usize, field: &str) -> Result<Vec<Option<Cow<'_, str>>>> {
         let Some(datum) = self.datum(place) else { return Ok(Vec::new()) };
         // SAFETY: the argument is an array of texts; what it is unpacked into lives in the call's memory context.
         unsafe {
             let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr())
                 .cast::<std::ffi::c_void>()
                 .cast::<pg_sys::ArrayType>();
+            if (*array).ndim > 1 {
+                let value = format!("an array of {} dimensions", (*array).ndim);
+                return Err(Failure::new(ARGUMENT, field, value, "give an array of one dimension"));
+            }
             let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
             let align = pg_sys::TYPALIGN_INT as c_char;
             pg_sys::deconstruct_array(

@@ -62,7 +62,8 @@ fn rank(call: &Call) -> Result<Option<Datum>> {
     if call.datum(IDS).is_none() {
         return Ok(None);
     }
-    let (ids, texts) = (call.texts(IDS)?, call.datum(TEXTS).map(|_| call.texts(TEXTS)).transpose()?);
+    let (ids, texts) =
+        (call.texts(IDS, "ids")?, call.datum(TEXTS).map(|_| call.texts(TEXTS, "texts")).transpose()?);
     let candidates = candidates(&ids, texts.as_deref())?;
     let embeddings = Matrix::given(call, EMBEDDINGS)?;
     if let Some(matrix) = &embeddings

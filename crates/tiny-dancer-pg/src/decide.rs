@@ -92,7 +92,7 @@ fn decide_many(call: &Call) -> Result<Option<Datum>> {
     let (options, object) = (options(call, 1)?, router(call, 2)?);
     let handle = handle(&object, call, 2)?;
     let mut rows = Rows::of(call);
-    for request in call.texts(0)? {
+    for request in call.texts(0, "requests")? {
         rows.add(|| match request {
             Some(request) => Ok(handle.decide(&Request::text(&request), &options, columns)??),
             None => Ok([None; COLUMNS]),

@@ -89,7 +89,7 @@ fn select_tools_json(call: &Call) -> Result<Option<Datum>> {
         },
         None => ToolSet::new(encoder(call, 3)?),
     };
-    for tools in call.texts(0)?.into_iter().flatten() {
+    for tools in call.texts(0, "tools")?.into_iter().flatten() {
         set.add_json(&tools)?;
         pgrx::check_for_interrupts!();
     }
@@ -100,7 +100,7 @@ fn select_tools_json(call: &Call) -> Result<Option<Datum>> {
 fn tool_ids(call: &Call) -> Result<Option<Datum>> {
     let mut set = ToolSet::new(None);
     let mut ids = Vec::new();
-    for tools in call.texts(0)?.into_iter().flatten() {
+    for tools in call.texts(0, "tools")?.into_iter().flatten() {
         ids.extend(set.add_json(&tools)?);
         pgrx::check_for_interrupts!();
     }

@@ -58,7 +58,7 @@ fn refused(field: &str, value: impl std::fmt::Display, remedy: &str) -> Failure 
 /// # Errors
 /// A null among them.
 pub fn texts(call: &Call, place: usize, field: &str) -> Result<Vec<String>> {
-    let each = call.texts(place)?.into_iter().enumerate().map(|(at, text)| {
+    let each = call.texts(place, field)?.into_iter().enumerate().map(|(at, text)| {
         text.map(std::borrow::Cow::into_owned).ok_or_else(|| {
             let field = format!("{field}[{}]", at + 1);
             Failure::new(ARGUMENT, field, "null", "give texts without a null among them")
