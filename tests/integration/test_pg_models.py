@@ -736,7 +736,7 @@ def test_arrays_that_do_not_fit_are_refused(sql: Connection) -> None:
         ("(NULL, '{a}', NULL, ARRAY[[1, NULL]]::real[], '{1, 2}')", "embeddings: null"),
         ("(NULL, '{a}', NULL, ARRAY[['x', 'y']], '{1, 2}')", "embeddings: an array of text"),
         ("(NULL, '{a}', NULL, ARRAY[[1, 2]]::real[], '{1, NULL}')", "embedding: NULL"),
-        ("(NULL, '{a}', NULL, ARRAY[[1, 2]]::real[], ARRAY[[1, 2]]::real[])", "embedding: an array of 2 dimensions"),
+        ("(NULL, '{a}', NULL, ARRAY[[1]]::real[], ARRAY[[1]]::real[])", "embedding: an array of 2 dimensions"),
         ("('x', ARRAY[['a', 'b']])", "ids: an array of 2 dimensions"),
         ("('x', '{a,b}', ARRAY[['a', 'b']])", "texts: an array of 2 dimensions"),
     ]:
