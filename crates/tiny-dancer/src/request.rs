@@ -45,7 +45,7 @@ pub enum Spec {
     One,
     /// Tools, calls and results by their structure. All turns of the user's are the text, as they are written.
     Two,
-    /// As this page says, and of the text its plain form ([`crate::shape`]).
+    /// As this page says, and of the text its plain form (`shape`).
     Three,
 }
 
