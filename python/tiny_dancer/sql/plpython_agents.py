@@ -96,6 +96,11 @@ _ROUTE_OPTIONS = (
 )  # fmt: skip
 
 
+def _bound(most: float | None) -> float | None:
+    """What SQL says without a bound: null, or infinity."""
+    return None if most == math.inf else most
+
+
 def _asked(
     server: Any,
     request: str,
@@ -125,10 +130,10 @@ def _asked(
     query = {
         "optimize_for": optimize_for or "balanced",
         "required_capabilities": required,
-        "max_cost": max_cost,
-        "max_latency": None if max_latency_ms is None else max_latency_ms / 1000,
+        "max_cost": _bound(max_cost),
+        "max_latency": None if (latency := _bound(max_latency_ms)) is None else latency / 1000,
         "min_quality": min_quality,
-        "budget_remaining": budget_remaining,
+        "budget_remaining": _bound(budget_remaining),
         "input_tokens": float(math.ceil(len(request.encode()) / 4)),
     } | {name: value for name, value in further.items() if value is not None}
     return query if "now" in query else query | {"now": _now(server)}
