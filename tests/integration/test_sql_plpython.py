@@ -449,10 +449,8 @@ def test_agents_are_those_of_the_registry(registered: Any) -> None:
     assert sorted(name for (name,) in plan) == ["large", "small"]
     registered.execute("SELECT tiny_dancer.observe_agent('large', 0.1) FROM generate_series(1, 30)")
     assert one(registered, "(tiny_dancer.ruvector_route('Sum this up', 'quality')).agent_name") == "small"
-    endless = "max_cost := 'infinity', max_latency_ms := 'infinity', budget_remaining := 'infinity'"
-    assert (
-        one(registered, f"(tiny_dancer.ruvector_route('Sum this up', 'quality', {endless})).agent_name") == "small"
-    )
+    endless = "'quality', max_cost := 'infinity', max_latency_ms := 'infinity', budget_remaining := 'infinity'"
+    assert one(registered, f"(tiny_dancer.ruvector_route('Sum this up', {endless})).agent_name") == "small"
     for call, state in (
         ("ruvector_route('x', 'cost', max_cost := 0)", "TD008"),
         ("ruvector_route('x', 'nope')", "TD007"),
