@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import OptionError
-from tiny_dancer.names import did_you_mean
+from tiny_dancer.names import hint
 from tiny_dancer.storage.summaries import DIMENSIONS
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def check_where(where: Mapping[str, str]) -> None:
     """
     for name in where:
         if name not in _FIELDS:
-            raise OptionError("where", name, did_you_mean(name, _FIELDS, "requests are told apart by"))
+            raise OptionError("where", name, f"{hint(name, _FIELDS)}requests are told apart by {', '.join(_FIELDS)}")
 
 
 def _moment(text: str) -> float:
