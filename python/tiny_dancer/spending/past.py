@@ -106,7 +106,9 @@ def check_where(where: Mapping[str, str]) -> None:
     """
     for name in where:
         if name not in _FIELDS:
-            raise OptionError("where", name, f"{hint(name, _FIELDS)}requests are told apart by {', '.join(_FIELDS)}")
+            raise OptionError(
+                "where", name, f"{hint(name, _FIELDS)}requests are told apart by {', '.join(_FIELDS)}"
+            )
 
 
 def _moment(text: str) -> float:
