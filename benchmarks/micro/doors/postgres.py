@@ -41,7 +41,8 @@ def measure(given: Given) -> Measured | str:
         url = database()
     except pytest.skip.Exception as missing:
         return str(missing)
-    with psycopg.connect(url, autocommit=True) as connection:
+    # Never prepared: a plan kept from before would not have the workers that are allowed later.
+    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
         texts = json.loads(given.requests.read_text(encoding="utf-8"))
         for table, number in (("requests", ROWS), ("few", FEW)):
             connection.execute(f"CREATE TABLE {table} (text text)")
