@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+from doors.postgres import processor_time  # noqa: E402
 from tests.integration.pg_cluster import database  # noqa: E402
 
 from common import write  # noqa: E402
@@ -108,7 +109,7 @@ def measured(connection: psycopg.Connection[Any], times: int) -> dict[str, float
     pid = connection.info.backend_pid
 
     def used() -> float:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+        return processor_time(pid)
 
     connection.execute("SET max_parallel_workers_per_gather = 0")
     connection.execute(
